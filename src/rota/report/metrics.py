@@ -1,0 +1,90 @@
+"""What the name of a metric says: its meaning, unit, and which way is better."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rota.core.errors import UnknownName
+
+Better = Literal["lower", "higher", None]
+
+KNOWN: dict[str, tuple[str, str, Better]] = {
+    "ttft": ("time to first token", "s", "lower"),
+    "tpot": ("time per output token", "s", "lower"),
+    "itl": ("time between tokens", "s", "lower"),
+    "e2e": ("request latency", "s", "lower"),
+    "queue": ("time queued", "s", "lower"),
+    "preemption_loss": ("preemption loss", "s", "lower"),
+    "downtime": ("migration downtime", "s", "lower"),
+    "preemptions": ("preemptions", "", "lower"),
+    "migrations": ("migrations", "", None),
+    "throughput_rps": ("throughput", "requests/s", "higher"),
+    "output_tps": ("output rate", "tokens/s", "higher"),
+    "goodput": ("goodput", "", "higher"),
+    "kv_usage": ("KV cache in use", "share", None),
+    "prefix_hit_rate": ("prefix hits", "share", "higher"),
+    "instances": ("instances", "", "lower"),
+}
+PREFERRED = ("ttft_mean", "ttft_p99", "tpot_p95", "e2e_mean", "preemption_loss_mean", "output_tps", "instances_mean")
+STATISTIC = re.compile(r"^(?P<stem>.+)_(?P<which>mean|max|min|p\d+)$")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric: its `name` in results, `label` for people, `unit` ("" for a count), and which way is `better` (or None)."""
+
+    name: str
+    label: str
+    unit: str
+    better: Better
+
+    @property
+    def title(self) -> str:
+        """Label and unit, as an axis wants it."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+
+def describe(name: str) -> Metric:
+    """The metric of that name, e.g. `ttft_p99` -> "time to first token, P99", s, lower; unknown names stand for themselves."""
+    found = STATISTIC.match(name)
+    stem = found["stem"] if found else name
+    label, unit, better = KNOWN.get(name) or KNOWN.get(stem) or (stem.replace("_", " "), "", None)
+    return Metric(name, f"{label}, {_statistic(found['which'])}" if found and name not in KNOWN else label, unit, better)
+
+
+def choose(available: Sequence[str], wanted: Iterable[str] | None = None, limit: int = 6) -> list[Metric]:
+    """The metrics to show: the wanted ones, or else the well-known ones that are there, or else the first ones.
+
+    Raises:
+        UnknownName: a wanted metric that the results do not have.
+    """
+    if wanted is None:
+        known = [name for name in PREFERRED if name in available]
+        return [describe(name) for name in (known or list(available))[:limit]]
+    chosen = list(dict.fromkeys(wanted))
+    for name in chosen:
+        if name not in available:
+            raise UnknownName("metric", name, available)
+    return [describe(name) for name in chosen]
+
+
+def number(value: float) -> str:
+    """Three significant digits, thousands parted; a dash for what is not a number."""
+    if not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.2e}" if abs(value) < 1e-4 else f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+
+
+def _statistic(which: str) -> str:
+    if not which.startswith("p"):
+        return which
+    digits = which[1:]
+    return f"P{digits}" if len(digits) < 3 else f"P{digits[:2]}.{digits[2:]}"

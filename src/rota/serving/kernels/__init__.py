@@ -1,0 +1,1 @@
+"""Numeric inner loops of the fleet simulator: structured arrays in, structured arrays out (Numba)."""

@@ -1,0 +1,1 @@
+"""Policies of serving, one file each, by kind of decision."""

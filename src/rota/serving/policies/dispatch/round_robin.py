@@ -1,0 +1,23 @@
+"""Round-robin: the accepting instance that was given a request longest ago."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rota.core.registry import policy
+from rota.serving.model import RequestView
+from rota.serving.views import FleetView
+
+
+@policy("serving.dispatch", "round-robin")
+class RoundRobin:
+    """Each accepting instance in turn, whatever its load."""
+
+    def __init__(self) -> None:
+        self.last = -1
+
+    def choose(self, request: RequestView, fleet: FleetView) -> int:
+        """The next accepting instance after the last one chosen."""
+        accepting = np.flatnonzero(fleet.accepting)
+        self.last = int(accepting[np.searchsorted(accepting, self.last + 1) % len(accepting)])
+        return self.last

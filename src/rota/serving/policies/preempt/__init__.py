@@ -1,0 +1,1 @@
+"""What happens to a running request that must give up its KV."""

@@ -1,0 +1,1 @@
+"""Which running requests move, from where to where."""

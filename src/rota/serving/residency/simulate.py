@@ -1,0 +1,122 @@
+"""The clockwork of offline generation: applies a placement, advances time, writes the Timeline. Knows no policy by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rota.core import registry
+from rota.core.errors import RuleViolation
+from rota.core.timeline import Recorder, Timeline
+from rota.serving.residency import cost
+from rota.serving.residency.model import Floats, Ints, OfflineBatch, Placement
+
+
+@dataclass(frozen=True)
+class ResidencyRun:
+    """An offline generation, done.
+
+    Attributes:
+        problem, placement: what was generated, and where the KV was.
+        timeline: task `step j`, resource `gpu` or `pcie`, kind as in `cost.work` and `cost.transfers`; column `tokens` is
+            what a load, store or recompute moves, and the tokens in the pass for the other kinds.
+        metrics: throughput_tps (output tokens/s), seconds, gpu_busy and pcie_busy (shares), SECONDS by kind as
+            `KIND_seconds`, loaded_bytes, stored_bytes, recomputed_tokens, gpu_peak_bytes, cpu_peak_bytes,
+            phase2_step and phase3_step (first step with tokens on the host, with dropped ones; the number of steps if none),
+            and what the policy chose (e.g. alpha, beta).
+    """
+
+    problem: OfflineBatch
+    placement: Placement
+    timeline: Timeline
+    metrics: dict[str, float]
+
+    def check(self) -> None:
+        """Hold the run against the rules.
+
+        Raises:
+            RuleViolation: memory over capacity, attention on a token that is not there, bytes that do not add up, ...
+        """
+        from rota.serving.verify_residency import verify
+
+        broken = verify(self)
+        if broken:
+            raise RuleViolation(broken)
+
+
+def simulate_residency(problem: OfflineBatch, policy: Any) -> ResidencyRun:
+    """Generate the batch with its KV placed by a `serving.residency` policy.
+
+    Args:
+        problem: what to generate, on what.
+        policy: an object, a class or a spec string, e.g. `sparse-window(ratio=0.2)`.
+
+    Raises:
+        Infeasible: the policy finds no placement within memory.
+        UnknownName, InputError: an unusable spec.
+    """
+    placement = registry.make("serving.residency", policy).plan(problem)
+    timeline, ends = _write(problem, placement)
+    return ResidencyRun(problem, placement, timeline, _metrics(problem, placement, float(ends[-1])))
+
+
+def _write(problem: OfflineBatch, placement: Placement) -> tuple[Timeline, Floats]:
+    """The timeline, and (steps,) when each step ends."""
+    work, moves = cost.work(problem, placement), cost.transfers(problem, placement)
+    gpu, pcie = sum(work.values(), start=np.zeros(1)), sum(moves.values(), start=np.zeros(1))
+    seconds = cost.step_seconds(problem, placement)
+    ends = np.cumsum(seconds)
+    begin = ends - seconds
+    recorder = Recorder(columns=("tokens",))
+    recorder.names(task=[f"step {j}" for j in range(len(ends))], resource=["gpu", "pcie"], kind=[*work, *moves])
+    _extend(recorder, 0, 0, begin + cost.lead(problem, gpu, pcie), work, placement)
+    _extend(recorder, 1, len(work), begin, moves, placement)
+    return recorder.freeze(), ends
+
+
+def _extend(
+    recorder: Recorder, resource: int, first: int, start: Floats, parts: dict[str, Floats], placement: Placement
+) -> None:
+    for code, (kind, seconds) in enumerate(parts.items(), first):
+        busy = np.flatnonzero(seconds > 0)
+        recorder.extend(
+            task=busy, resource=np.full(len(busy), resource), kind=np.full(len(busy), code), start=start[busy],
+            end=(start + seconds)[busy], tokens=_tokens(kind, placement)[busy].astype(float),
+        )  # fmt: skip
+        start = start + seconds
+
+
+def _tokens(kind: str, placement: Placement) -> Ints:
+    moved = {"load": placement.loaded, "store": placement.stored, "recompute": placement.recomputed}
+    made = placement.decoding + placement.prefill
+    return moved.get(kind, made if kind in ("compute", "quantise") else placement.attended)
+
+
+def _metrics(problem: OfflineBatch, placement: Placement, seconds: float) -> dict[str, float]:
+    kinds = {**cost.work(problem, placement), **cost.transfers(problem, placement)}
+    total = {kind: float(np.sum(each)) for kind, each in kinds.items()}
+    pcie = total["load"] + total["store"]
+    kv = problem.model.kv_bytes(placement.kv_bits)
+    before = cost.resident_before(placement)
+    return {
+        "throughput_tps": problem.tokens / seconds,
+        "seconds": seconds,
+        "gpu_busy": (sum(total.values()) - pcie) / seconds,
+        "pcie_busy": pcie / seconds,
+        **{f"{kind.replace('-', '_')}_seconds": value for kind, value in total.items()},
+        "loaded_bytes": kv * float(placement.loaded.sum()),
+        "stored_bytes": kv * float(placement.stored.sum()),
+        "recomputed_tokens": float(placement.recomputed.sum()),
+        "gpu_peak_bytes": float(cost.peak_bytes(problem, placement, before).max()),
+        "cpu_peak_bytes": kv * float(placement.cpu.max()),
+        "phase2_step": float(_first(placement.cpu + placement.dropped)),
+        "phase3_step": float(_first(placement.dropped)),
+        **placement.chosen,
+    }
+
+
+def _first(tokens: Ints) -> int:
+    found = np.flatnonzero(tokens > 0)
+    return int(found[0]) if len(found) else len(tokens)

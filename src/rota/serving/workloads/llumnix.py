@@ -1,0 +1,51 @@
+"""The workloads of the Llumnix paper (Sun et al., OSDI'24): generated length mixes, and stand-ins for its two real ones."""
+
+from __future__ import annotations
+
+from rota.core.errors import UnknownName
+from rota.core.seeds import stream
+from rota.serving.model import Workload
+from rota.serving.workloads.arrivals import renewal
+from rota.serving.workloads.laws import Law, Zipf
+
+SHORT = Zipf(mean=128, alpha=2.0)
+MEDIUM = Zipf(mean=256, alpha=1.5)
+LONG = Zipf(mean=512, alpha=1.15)
+
+TRACES: dict[str, tuple[Law, Law]] = {
+    "S-S": (SHORT, SHORT),
+    "M-M": (MEDIUM, MEDIUM),
+    "L-L": (LONG, LONG),
+    "S-L": (SHORT, LONG),
+    "L-S": (LONG, SHORT),
+}
+"""Laws of the prompt and output lengths of the traces by name (prompt first)."""
+
+
+def llumnix(
+    trace: str = "L-L", rate: float = 3.0, n: int = 10_000, *, cv: float = 1.0, high_priority: float = 0.0, seed: int = 0
+) -> Workload:
+    """A trace of the Llumnix evaluation, by the rules of its artifact.
+
+    Args:
+        trace: `S-S`, `M-M`, `L-L`, `S-L` or `L-S`: short (mean 128), medium (256) or long (512) prompts and outputs.
+        rate: requests a second.
+        n: requests; the paper uses 10,000, and with a third of them no policy has reached its steady state.
+        cv: coefficient of variation of the Gamma gaps between arrivals; 1 is Poisson.
+        high_priority: share of requests of priority 1, drawn at random (0.1 in the paper's Fig. 13).
+        seed: root seed.
+
+    Raises:
+        UnknownName: no such trace.
+        InputError: rate, n or cv out of range.
+    """
+    if trace not in TRACES:
+        raise UnknownName("llumnix(trace=...)", trace, TRACES)
+    prompt, output = TRACES[trace]
+    return Workload.of(
+        renewal(stream(seed, "llumnix", "arrival"), rate, n, cv),
+        prompt.sample(stream(seed, "llumnix", "prompt"), n),
+        output.sample(stream(seed, "llumnix", "output"), n),
+        priority=stream(seed, "llumnix", "priority").random(n) < high_priority,
+        name=f"{trace} @ {rate:g}" + (f" CV {cv:g}" if cv != 1 else ""),
+    )
