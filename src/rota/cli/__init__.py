@@ -30,8 +30,10 @@ COMMANDS = {
 
 app = App(
     name="rota",
-    help="Schedule the work of AI systems: compare policies in simulation, plan fleets, check published claims.",
-    help_epilogue="Start with `rota compare`: without a study file it runs the built-in one and writes report.html.",
+    help=(
+        "Schedule the work of AI systems: compare policies in simulation, plan fleets, check published claims.\n\n"
+        "Start with `rota compare`: without a study file it runs the built-in one and writes report.html."
+    ),
     version=rota.__version__,
     suppress_keyboard_interrupt=False,
     exit_on_error=False,
@@ -46,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (`sys.argv` if None) and return its exit status.
 
     Returns:
-        0 done; 2 a mistake of the user's, said in one sentence on stderr; 130 interrupted; 141 the reader of a pipe left.
+        0 done; 2 a mistake of the user's, said in one sentence on stderr; 130 interrupted; 141 a pipe's reader left.
     """
     try:
         app(list(sys.argv[1:] if arguments is None else arguments))

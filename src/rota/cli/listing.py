@@ -41,7 +41,7 @@ def listing(domain: str | None = None, /, *, json: Annotated[bool, Parameter(neg
 
 
 def record(entry: Entry) -> dict[str, Any]:
-    """A policy as JSON: `domain`, `name`, `summary`, `paper` (or null), `spec`, `parameters` (each `default`, `type`)."""
+    """A policy as JSON: `domain`, `name`, `summary`, `paper` (or null), `spec`, `parameters` (`default`, `type`)."""
     parameters = {name: _parameter(p) for name, p in entry.parameters.items()}
     return {
         "domain": entry.domain,

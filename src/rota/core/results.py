@@ -108,7 +108,7 @@ class Results:
         return [Summary(dict(key), *stats.mean_interval(list(of.values()))) for key, of in groups.items()]
 
     def compare(self, metric: str, baseline: Labels) -> list[Comparison]:
-        """Each combination against the one that carries the labels of `baseline` and is otherwise equal, over equal seeds.
+        """Each combination against the otherwise equal one that carries the labels of `baseline`, over equal seeds.
 
         Args:
             metric: which one.

@@ -39,7 +39,7 @@ def paired_difference(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interv
 
 
 def median_interval(values: ArrayLike, level: float = 0.95) -> Interval:
-    """Median with the narrowest symmetric pair of order statistics that covers it at `level`, whatever the distribution.
+    """Median with the narrowest symmetric pair of order statistics that covers it, whatever the distribution.
 
     Below six observations no pair covers at 0.95: the extremes are given (five cover at 0.9375).
     """
@@ -95,7 +95,7 @@ def weighted_quantiles(values: ArrayLike, weights: ArrayLike, q: Sequence[float]
     order = np.argsort(x, kind="stable")
     reached = np.cumsum(w[order])
     index = np.searchsorted(reached, np.asarray(q) * reached[-1], side="left")
-    return x[order][np.minimum(index, len(x) - 1)]  # type: ignore[no-any-return]
+    return x[order][np.minimum(index, len(x) - 1)]
 
 
 @lru_cache(maxsize=1024)
@@ -119,7 +119,7 @@ def student_cdf(t: float, df: float) -> float:
 
 
 def incomplete_beta(a: float, b: float, x: float) -> float:
-    """Regularized incomplete beta function I_x(a, b), by its continued fraction (DLMF 8.17.22) with Lentz's algorithm."""
+    """Regularized incomplete beta function I_x(a, b): its continued fraction (DLMF 8.17.22) by Lentz's algorithm."""
     if x <= 0 or x >= 1:
         return float(x >= 1)
     if x > (a + 1) / (a + b + 2):

@@ -13,10 +13,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import Any
 
@@ -39,7 +40,7 @@ def resolve(execute: str) -> Callable[[Spec], dict[str, Any]]:
         found = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError("execute", repr(execute), f"module:function that can be imported ({error})") from None
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def run_one(execute: str, spec: Spec) -> str:
@@ -51,7 +52,7 @@ def run_one(execute: str, spec: Spec) -> str:
     return json.dumps(whole, default=lambda value: value.tolist())
 
 
-def run(execute: str, specs: Sequence[Spec], jobs: int | None, ray: str | None) -> Iterator[Answer]:
+def run(execute: str, specs: Sequence[Spec], jobs: int | None, ray: str | None) -> Generator[Answer]:
     """On Ray if an address is given, else in `jobs` processes (default: one a processor), else here."""
     if ray is not None and specs:
         return on_ray(execute, specs, ray, jobs)
@@ -59,13 +60,13 @@ def run(execute: str, specs: Sequence[Spec], jobs: int | None, ray: str | None) 
     return processes(execute, specs, count) if count > 1 else here(execute, specs)
 
 
-def here(execute: str, specs: Sequence[Spec]) -> Iterator[Answer]:
+def here(execute: str, specs: Sequence[Spec]) -> Generator[Answer]:
     """One after another, in this process."""
     for number, spec in enumerate(specs):
         yield number, _attempt(run_one, execute, spec)
 
 
-def processes(execute: str, specs: Sequence[Spec], jobs: int) -> Iterator[Answer]:
+def processes(execute: str, specs: Sequence[Spec], jobs: int) -> Generator[Answer]:
     """In `jobs` fresh processes, which end when this one does, however it ends."""
     before = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _end_with_parent)
@@ -80,7 +81,7 @@ def processes(execute: str, specs: Sequence[Spec], jobs: int) -> Iterator[Answer
             child.terminate()
 
 
-def on_ray(execute: str, specs: Sequence[Spec], address: str, jobs: int | None) -> Iterator[Answer]:
+def on_ray(execute: str, specs: Sequence[Spec], address: str, jobs: int | None) -> Generator[Answer]:
     """As tasks of a Ray cluster: `local` starts one here with `jobs` workers, anything else is its address."""
     ray = optional("ray")
     own = not ray.is_initialized()
@@ -128,7 +129,12 @@ def _run_far(execute: str, spec: Spec, version: str) -> str:
 def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 @contextmanager

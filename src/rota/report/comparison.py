@@ -38,8 +38,8 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One metric of one row: `mean`, 95 % interval (`low`, `high`; infinite for one seed), `n` seeds, difference, best or not."""
+class Estimate:
+    """One metric of one row over `n` seeds: `mean` and 95 % interval, infinite for one seed; `best` of its group or not."""
 
     mean: float
     low: float
@@ -51,12 +51,12 @@ class Figure:
 
 @dataclass(frozen=True)
 class Row:
-    """One choice in one group, with a `Figure` for each metric by name."""
+    """One choice in one group, with an `Estimate` for each metric by name."""
 
     group: tuple[str, ...]
     choice: str
     is_baseline: bool
-    figures: Mapping[str, Figure]
+    figures: Mapping[str, Estimate]
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,16 @@ class Comparison:
     rows: tuple[Row, ...]
 
     def to_dict(self) -> list[dict[str, Any]]:
-        """The rows for JSON: labels, and for each metric mean, low, high, n, best and difference; NaN and infinity become null."""
+        """The rows for JSON: labels, and for each metric mean, low, high, n, best, difference; null for what is no number."""
         return [self._row(row) for row in self.rows]
 
     def _row(self, row: Row) -> dict[str, Any]:
         labels = dict(zip(self.group_names, row.group, strict=True)) | {self.choice_name: row.choice}
-        return {"labels": labels, "baseline": row.is_baseline, "metrics": {m: _plain(f) for m, f in row.figures.items()}}
+        return {
+            "labels": labels,
+            "baseline": row.is_baseline,
+            "metrics": {m: _plain(f) for m, f in row.figures.items()},
+        }
 
 
 def compare(results: Results, metrics: Iterable[str] | None = None, baseline: str | None = None) -> Comparison:
@@ -90,8 +94,8 @@ def compare(results: Results, metrics: Iterable[str] | None = None, baseline: st
     Args:
         results: of `run_study`.
         metrics: names of metrics; None for the well-known ones.
-        baseline: the choice that the others of its group are held against; part of its name will do where only one choice
-            contains it. None for the first one of each group.
+        baseline: the choice that the others of its group are held against; part of its name will do where only one
+            choice contains it. None for the first one of each group.
 
     Raises:
         UnknownName: no such metric, or no (or more than one) such baseline.
@@ -121,11 +125,16 @@ def label_names(results: Results) -> tuple[tuple[str, ...], str]:
     return tuple(name for name in names if name != choice), choice
 
 
-def _group(group: tuple[str, ...], choices: Mapping[str, list[Outcome]], metrics: Sequence[Metric], against: str | None) -> list[Row]:
+def _group(
+    group: tuple[str, ...], choices: Mapping[str, list[Outcome]], metrics: Sequence[Metric], against: str | None
+) -> list[Row]:
     reference = against if against in choices else (next(iter(choices)) if against is None else None)
-    figures: dict[str, dict[str, Figure]] = {choice: {} for choice in choices}
+    figures: dict[str, dict[str, Estimate]] = {choice: {} for choice in choices}
     for metric in metrics:
-        values = {choice: {_seed(row): row.metrics.get(metric.name, math.nan) for row in rows} for choice, rows in choices.items()}
+        values = {
+            choice: {_seed(row): row.metrics.get(metric.name, math.nan) for row in rows}
+            for choice, rows in choices.items()
+        }
         best = _best({choice: mean_interval(list(v.values())).value for choice, v in values.items()}, metric)
         for choice, seeds in values.items():
             paired = None if reference in (None, choice) else _difference(seeds, values[str(reference)])
@@ -133,9 +142,9 @@ def _group(group: tuple[str, ...], choices: Mapping[str, list[Outcome]], metrics
     return [Row(group, choice, choice == reference, figures[choice]) for choice in choices]
 
 
-def _figure(values: Mapping[str | int, float], difference: Difference | None, best: bool) -> Figure:
+def _figure(values: Mapping[str | int, float], difference: Difference | None, best: bool) -> Estimate:
     mean, low, high, n = mean_interval([v for v in values.values() if math.isfinite(v)])
-    return Figure(mean, low, high, n, difference, best)
+    return Estimate(mean, low, high, n, difference, best)
 
 
 def _difference(values: Mapping[str | int, float], reference: Mapping[str | int, float]) -> Difference | None:
@@ -168,7 +177,7 @@ def _seed(row: Outcome) -> str | int:
     return row.labels.get(SEED, 0)
 
 
-def _plain(figure: Figure) -> dict[str, Any]:
+def _plain(figure: Estimate) -> dict[str, Any]:
     against = figure.difference
     paired = None if against is None else {k: _finite(getattr(against, k)) for k in ("mean", "low", "high")}
     bounds = {k: _finite(getattr(figure, k)) for k in ("mean", "low", "high")}

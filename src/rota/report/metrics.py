@@ -35,7 +35,7 @@ STATISTIC = re.compile(r"^(?P<stem>.+)_(?P<which>mean|max|min|p\d+)$")
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric: its `name` in results, `label` for people, `unit` ("" for a count), and which way is `better` (or None)."""
+    """A metric: its `name` in results, `label` for people, `unit` ("" for a count), and which way is `better`."""
 
     name: str
     label: str
@@ -49,11 +49,13 @@ class Metric:
 
 
 def describe(name: str) -> Metric:
-    """The metric of that name, e.g. `ttft_p99` -> "time to first token, P99", s, lower; unknown names stand for themselves."""
+    """The metric of that name, e.g. `ttft_p99` -> "time to first token, P99", s, lower; an unknown name is its label."""
     found = STATISTIC.match(name)
     stem = found["stem"] if found else name
     label, unit, better = KNOWN.get(name) or KNOWN.get(stem) or (stem.replace("_", " "), "", None)
-    return Metric(name, f"{label}, {_statistic(found['which'])}" if found and name not in KNOWN else label, unit, better)
+    return Metric(
+        name, f"{label}, {_statistic(found['which'])}" if found and name not in KNOWN else label, unit, better
+    )
 
 
 def choose(available: Sequence[str], wanted: Iterable[str] | None = None, limit: int = 6) -> list[Metric]:
@@ -72,15 +74,28 @@ def choose(available: Sequence[str], wanted: Iterable[str] | None = None, limit:
     return [describe(name) for name in chosen]
 
 
-def number(value: float) -> str:
-    """Three significant digits, thousands parted; a dash for what is not a number."""
+def number(value: float, like: float | None = None) -> str:
+    """Three significant digits, thousands parted; a dash for what is not a number.
+
+    Args:
+        value: what to write.
+        like: round to the place that this number would be rounded to, e.g. the half-width of an interval like its mean.
+    """
     if not math.isfinite(value):
         return "–"
-    if value == 0:
+    size = abs(value if like is None or not math.isfinite(like) or like == 0 else like)
+    if size == 0:
         return "0"
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.2e}" if abs(value) < 1e-4 else f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+    if size < 1e-4:
+        return f"{value:.2e}"
+    return f"{value:,.{max(0, 2 - math.floor(math.log10(size)))}f}"
+
+
+def percent(share: float) -> str:
+    """`-0.123` -> `−12 %`; a factor (`×14`) where the change is more than tenfold."""
+    if share >= 9:
+        return f"×{share + 1:.0f}"
+    return f"{100 * share:+.0f} %".replace("-", "−")
 
 
 def _statistic(which: str) -> str:

@@ -35,7 +35,14 @@ def hatches(names: Iterable[str]) -> dict[str, str]:
 
 def layout(**more: Any) -> dict[str, Any]:
     """Keywords for a Plotly layout: transparent, quiet grid, readable on white and on black; `more` is laid over it."""
-    axis = {"gridcolor": GRID, "zeroline": False, "linecolor": GRID, "ticks": "outside", "tickcolor": GRID, "automargin": True}
+    axis = {
+        "gridcolor": GRID,
+        "zeroline": False,
+        "linecolor": GRID,
+        "ticks": "outside",
+        "tickcolor": GRID,
+        "automargin": True,
+    }
     base: dict[str, Any] = {
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
@@ -48,13 +55,18 @@ def layout(**more: Any) -> dict[str, Any]:
     return {**base, **{k: {**base[k], **v} if isinstance(v, dict) and k in base else v for k, v in more.items()}}
 
 
+def label(name: str, limit: int = 40) -> str:
+    """A name as it may stand in a Plotly figure: at most `limit` signs, and none that Plotly reads as HTML."""
+    return escape(shortened(name, limit))
+
+
 def escape(text: str) -> str:
-    """A name as it may stand in a Plotly label: Plotly reads a little HTML, so its signs are taken out of their meaning."""
+    """Text that Plotly, which reads a little HTML in its labels, shows as it is."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def shortened(text: str, limit: int = 40) -> str:
-    """A label of at most `limit` signs, its middle left out where it is longer."""
+def shortened(text: str, limit: int) -> str:
+    """A name of at most `limit` signs, its middle left out where it is longer."""
     if len(text) <= limit:
         return text
     head = (limit - 1) * 2 // 3

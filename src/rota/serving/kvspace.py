@@ -10,8 +10,9 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
 from typing import Protocol
+
+import numpy as np
 
 from rota.core.errors import InputError, UnknownName
 
@@ -233,5 +234,7 @@ def stretches(addresses: Iterable[int]) -> Iterator[tuple[int, int]]:
 
 def runs(source: Sequence[int], target: Sequence[int]) -> int:
     """Contiguous copies that move `source` to `target`: stretches in which both addresses advance by one."""
-    steps = zip(pairwise(source), pairwise(target), strict=True)
-    return bool(source) + sum(b != a + 1 or d != c + 1 for (a, b), (c, d) in steps)
+    if not source:
+        return 0
+    breaks = (np.diff(np.array(source)) != 1) | (np.diff(np.array(target)) != 1)
+    return 1 + int(np.count_nonzero(breaks))

@@ -150,13 +150,23 @@ class Clockwork:
             self._wait(copy.end)
 
     def _admit(self) -> None:
+        """Waiting requests enter; asynchronous swap-ins are waited for until enough of the batch is ready."""
+        self._enter_fitting()
+        while self.incoming and self._ready_share() < self.mechanism.ready_share:
+            self._wait(min(self.swapper.flying[owner].end for owner in self.incoming))
+            self._enter_fitting()
+
+    def _ready_share(self) -> float:
+        present = len(self.running) + len(self.ready)
+        return present / (present + len(self.incoming))
+
+    def _enter_fitting(self) -> None:
         """Waiting requests enter in order of priority, as long as the next one fits."""
         count = 0
         while count < len(self.waiting) and self._fits(self.waiting[count]):
             self._enter(self.waiting[count])
             count += 1
         del self.waiting[:count]
-        self._gather()
 
     def _fits(self, request: int) -> bool:
         present = len(self._on_gpu())
@@ -175,15 +185,6 @@ class Clockwork:
         self.incoming[owner] = request
         self.diary.leave(request, copy.start)
         self._issued(request, copy)
-
-    def _gather(self) -> None:
-        """Wait for swap-ins under way until enough of the batch is ready (asynchronous mechanisms)."""
-        while self.incoming and self._ready_share() < self.mechanism.ready_share:
-            self._wait(min(self.swapper.flying[owner].end for owner in self.incoming))
-
-    def _ready_share(self) -> float:
-        present = len(self.running) + len(self.ready)
-        return present / (present + len(self.incoming))
 
     # What they do
 
@@ -206,8 +207,8 @@ class Clockwork:
         self._finish(batch, end)
 
     def _decode(self) -> None:
-        """As many decode steps as can be taken before anything changes."""
-        self._make_room()
+        """As many decode steps as can be taken before anything changes; one, if blocks had to be freed for it."""
+        changed = self._make_room()
         if not self.running:
             return
         batch = np.array(self.running)
@@ -215,7 +216,7 @@ class Clockwork:
         slope = self.instance.cost.per_kv_token * len(batch)
         first = self._base(len(batch)) + self.instance.cost.per_kv_token * float(context.sum())
         held = np.array([self.swapper.gpu.held(self.owner[r]) for r in self.running])
-        steps = self._steps(batch, context, held, first, slope)
+        steps = 1 if changed else self._steps(batch, context, held, first, slope)
         end = self.now + steps * first + slope * (steps * (steps - 1) / 2)
         self._take_blocks(context, held, steps)
         self._log_step([self.owner[r] for r in self.running], context.tolist(), (context + steps).tolist(), end)
@@ -262,15 +263,21 @@ class Clockwork:
         for _, i in sorted(due):
             self.swapper.grow(self.owner[self.running[i]], 1, self.now)
 
-    def _make_room(self) -> None:
-        """Blocks for the next step: wait for copies out of the GPU, then preempt the request of lowest priority."""
+    def _make_room(self) -> bool:
+        """Blocks for the next step: wait for copies out of the GPU, then preempt the request of lowest priority.
+
+        Returns whether that was needed.
+        """
+        changed = False
         while self.running and self._blocks_short():
+            changed = True
             leaving = [c.end for c in self.swapper.flying.values() if c.outward]
             if leaving:
                 self.swapper.traffic.conflicts += 1
                 self._wait(min(leaving))
             else:
                 self._preempt(max(self.running, key=self._rank))
+        return changed
 
     def _blocks_short(self) -> bool:
         free = self.swapper.gpu.free

@@ -138,7 +138,8 @@ class Simulation:
         self._start_ticks()
         while True:
             coming = arrivals[position] if position < len(arrivals) else np.inf
-            instant = min(coming, self.events.peek())
+            due = self.events.peek()
+            instant = min(coming, due.time if due else np.inf)
             if not self._advance(instant):
                 continue
             if instant == np.inf:
@@ -150,7 +151,7 @@ class Simulation:
                 self._arrive(int(own[position]), instant)
                 position += 1
             else:
-                action, subject = self.events.pop()[1]
+                action, subject = self.events.pop().item
                 action(subject, instant)
         return self._close()
 

@@ -38,18 +38,17 @@ class Mechanism:
     swaps: bool = True
     group: int = 60
     threads: int = 1
-    ready_share: float = 0.5
+    ready_share: float = 0.25
 
     def space(self, blocks: int) -> KVSpace:
         """An empty memory of `blocks` blocks."""
         return KVSpace(blocks, self.allocator, self.group)
 
     def seconds(self, instance: Instance, blocks: int, pieces: int) -> float:
-        """Seconds on the link to copy `blocks` blocks that lie in `pieces` contiguous runs."""
+        """Seconds on the link to copy `blocks` blocks in `pieces` pieces, each of which takes a call a layer for K and for V."""
         if not blocks:
             return 0.0
-        calls = 2 * instance.layers * (pieces if self.coalesce else blocks)
-        issue = calls * instance.swap_call / (self.threads if self.asynchronous else 1)
+        issue = 2 * instance.layers * pieces * instance.swap_call / (self.threads if self.asynchronous else 1)
         return max(issue, instance.swap.seconds(blocks * BLOCK * instance.kv_bytes))
 
 
@@ -164,7 +163,7 @@ class Swapper:
         return False
 
     def _copy(self, owner: int, outward: bool, gpu: list[int], cpu: list[int], tokens: int, now: float) -> Copy:
-        pieces = runs(gpu, cpu)
+        pieces = runs(gpu, cpu) if self.mechanism.coalesce else len(gpu)
         begin = max(now, self._link_free[outward])
         end = begin + self.mechanism.seconds(self.instance, len(gpu), pieces)
         self._link_free[outward] = end
@@ -177,7 +176,7 @@ class Swapper:
         size = blocks * BLOCK * self.instance.kv_bytes
         self.traffic.bytes_out += size * outward
         self.traffic.bytes_in += size * (not outward)
-        self.traffic.calls += 2 * self.instance.layers * (pieces if self.mechanism.coalesce else blocks)
+        self.traffic.calls += 2 * self.instance.layers * pieces
 
     def _note(self, event: Event) -> None:
         if self.audit is None or (isinstance(event, Take | Give) and not event.blocks):

@@ -18,8 +18,8 @@ def verify(run: ResidencyRun) -> list[str]:
 
     Rules: GPU and host never over capacity. Every output token is made, over the KV of every token before it that
     attention does not leave out on purpose. No attention to a token that is neither on the GPU, nor loaded, nor
-    recomputed in that step. Tokens only move by loads, stores and drops that are accounted for. The timeline does
-    the placement's work: one thing at a time on each resource, steps in order, and bytes over the link no faster than it allows.
+    recomputed in that step. Tokens only move by loads, stores and drops that are accounted for. The timeline does the
+    placement's work: one thing at a time on each resource, steps in order, the link no faster than it is.
     """
     p, problem = run.placement, run.problem
     rules = [*_conservation(p), *_attention(problem, p), *_memory(problem, p), *_output(problem, p), *_timeline(run)]

@@ -400,7 +400,8 @@ def plan(s, i):
     m = s.inst[i]
     m.sent, m.sent_blocks, m.sent_tokens = 0, 0, 0
     admitting = _return_to_batch(s, i)
-    if m.chunked and _free_decode_slots(s, i):
+    squeezed = m.chunked and _free_decode_slots(s, i)
+    if squeezed:
         admitting = False
     budget = m.max_batched - (m.decoding if m.chunked else 0)
     tokens, extra = _form_prefill(s, i, admitting, budget)
@@ -411,20 +412,21 @@ def plan(s, i):
         m.first = linear(s, i, decoding + tokens) + extra
         m.first += m.decode_base + m.per_sequence * decoding + m.per_kv * m.kv if decoding else m.prefill_base
     else:
-        _plan_decode(s, i)
+        _plan_decode(s, i, squeezed)
     m.end = m.start + elapsed(m, m.run_steps) if m.mode != IDLE else NEVER
     m.peak_blocks = max(m.peak_blocks, m.total - m.free)
 
 
 @njit(cache=True)
-def _plan_decode(s, i):
+def _plan_decode(s, i, squeezed):
+    """A run of decode steps; after a preemption a single one, since admission has to be tried again."""
     m = s.inst[i]
-    _free_decode_slots(s, i)
+    squeezed = _free_decode_slots(s, i) or squeezed
     if m.decoding == 0:
         m.mode, m.run_steps, m.idle_since = IDLE, 0, m.start
         return
     m.mode = DECODE_RUN
-    m.run_steps = steps_until_full(s, i, m.next_finish - m.steps)
+    m.run_steps = 1 if squeezed else steps_until_full(s, i, m.next_finish - m.steps)
     m.first = decode_seconds(s, i, m.decoding, m.kv)
     m.slope = m.per_kv * m.decoding
 

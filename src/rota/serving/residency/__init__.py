@@ -1,4 +1,4 @@
-"""Offline batched generation on one GPU with host memory behind it: where the KV of each token lives, and what that costs."""
+"""Offline batched generation on one GPU and its host: where the KV of each token lives, and what that costs."""
 
 from rota.serving.residency.model import Device, ModelShape, OfflineBatch, Placement, ResidencyPolicy
 from rota.serving.residency.presets import DEVICES, MODELS, offline_batch

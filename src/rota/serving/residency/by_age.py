@@ -1,6 +1,7 @@
 """Placements in which sequences advance together and the oldest tokens leave the GPU first.
 
-Seen from one sequence: positions [0, dropped) are dropped, [dropped, offloaded) are on the host, the rest is on the GPU.
+Seen from one sequence: positions [0, dropped) are dropped, [dropped, offloaded) are on the host, the rest is on the
+GPU.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def by_age(
 
     Args:
         problem: what is generated.
-        offloaded, dropped: (..., output) positions of a sequence that are off the GPU, and that are nowhere, in each step.
+        offloaded, dropped: (..., output) positions of a sequence that are off the GPU, and that are nowhere.
         window: (output,) local window; where it covers half of the context or is 0, attention is dense.
         kv_bits: 16 or 8.
         skew: see `hits`.

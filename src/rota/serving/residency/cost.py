@@ -63,24 +63,25 @@ def transfers(problem: OfflineBatch, placement: Placement) -> dict[str, Floats]:
     return {"load": rate * placement.loaded, "store": rate * placement.stored}
 
 
-def lead(problem: OfflineBatch, gpu: Floats, pcie: Floats) -> Floats:
-    """Seconds from the start of a step until its GPU work begins: the first layer's transfers, or all of them without overlap."""
-    return np.minimum(gpu, pcie) / problem.model.layers if problem.overlap else pcie
-
-
 def step_seconds(problem: OfflineBatch, placement: Placement) -> Floats:
-    """How long each step takes."""
+    """How long each step takes.
+
+    Without overlap, transfers and then GPU work; with it, the longer of the two and one layer's part of the shorter.
+    """
     gpu: Floats = sum(work(problem, placement).values(), start=np.zeros(1))
     pcie: Floats = sum(transfers(problem, placement).values(), start=np.zeros(1))
-    return lead(problem, gpu, pcie) + (np.maximum(gpu, pcie) if problem.overlap else gpu)
+    if not problem.overlap:
+        return gpu + pcie
+    return np.maximum(gpu, pcie) + np.minimum(gpu, pcie) / problem.model.layers
 
 
 def peak_bytes(problem: OfflineBatch, placement: Placement, before: Ints) -> Floats:
     """The most GPU bytes in use during each step.
 
     Weights; KV resident when the step begins (`before`, tokens) or ends, whichever is more (it changes layer by layer);
-    tokens staged for the step or on their way out as soon as computed, `STAGED_LAYERS` layers of them; one layer's gathered or
-    dequantised FP16 K and V; the window of head-summed scores. Activations are not counted (prefill in chunks keeps them small).
+    tokens staged for the step or on their way out as soon as computed, `STAGED_LAYERS` layers of them; one layer's
+    gathered or dequantised FP16 K and V; the window of head-summed scores. Activations are not counted (prefill in
+    chunks keeps them small).
     """
     shape = problem.model
     kv = shape.kv_bytes(placement.kv_bits)
@@ -102,15 +103,16 @@ def fits(problem: OfflineBatch, placement: Placement, before: Ints) -> NDArray[n
     return (peak_bytes(problem, placement, before) <= problem.device.memory) & (host <= problem.device.host_memory)
 
 
-def total_seconds(problem: OfflineBatch, placement: Placement) -> float:
-    """How long the generation takes; infinite where a step does not fit."""
-    before = resident_before(placement)
-    return float(step_seconds(problem, placement).sum()) if fits(problem, placement, before).all() else np.inf
+def total_seconds(problem: OfflineBatch, placement: Placement) -> Floats:
+    """How long the generation takes, summed over the last axis; infinite where a step does not fit."""
+    fit = fits(problem, placement, resident_before(placement)).all(axis=-1)
+    return np.where(fit, step_seconds(problem, placement).sum(axis=-1), np.inf)
 
 
 def resident_before(placement: Placement) -> Ints:
-    """(steps,) tokens on the GPU when each step begins."""
-    return np.concatenate([[0], (placement.gpu - placement.freed)[:-1]])
+    """(..., steps) tokens on the GPU when each step begins."""
+    left = placement.gpu - placement.freed
+    return np.concatenate([np.zeros_like(left[..., :1]), left[..., :-1]], axis=-1)
 
 
 def _linear(problem: OfflineBatch, tokens: Ints) -> Floats:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rota.core.errors import Infeasible, InputError
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 
 
@@ -79,7 +79,7 @@ class Device:
 
 @dataclass(frozen=True)
 class OfflineBatch:
-    """`batch` sequences with `prompt` tokens each, of which each shall get `output` more: the problem that a policy plans.
+    """`batch` sequences with `prompt` tokens each, each to get `output` more: what a policy plans for.
 
     Attributes:
         model, device: what runs where.
@@ -127,7 +127,7 @@ class OfflineBatch:
 
 @dataclass(frozen=True)
 class Placement:
-    """What a residency policy decides: for each step, how many tokens (summed over sequences) are where, and what moves.
+    """What a residency policy decides: how many tokens, summed over sequences, are where in each step, and what moves.
 
     A token is on the GPU, on the host, or dropped (to be recomputed when attended). Arrays are (steps,).
 

@@ -1,4 +1,4 @@
-"""Models and GPUs of ALISA's evaluation (Zhao et al., ISCA 2024): OPT and LLaMA on V100 and H100, 128 GB of host memory, 20 GB/s.
+"""Models and GPUs of ALISA's evaluation (Zhao et al., ISCA 2024): OPT and LLaMA on V100 and H100, with a 20 GB/s link.
 
 Shapes are those of the model cards, with nominal parameter counts; memory is in decimal gigabytes, GPU peaks are of the
 vendor's data sheets (V100-PCIe/SXM2 900 GB/s, 125 TFLOP/s; H100-SXM 3.35 TB/s, 989 TFLOP/s dense FP16).

@@ -1,4 +1,4 @@
-"""The clockwork of offline generation: applies a placement, advances time, writes the Timeline. Knows no policy by name."""
+"""The clockwork of offline generation: applies a placement, advances time, writes the Timeline."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class ResidencyRun:
 
     Attributes:
         problem, placement: what was generated, and where the KV was.
-        timeline: task `step j`, resource `gpu` or `pcie`, kind as in `cost.work` and `cost.transfers`; column `tokens` is
-            what a load, store or recompute moves, and the tokens in the pass for the other kinds.
-        metrics: throughput_tps (output tokens/s), seconds, gpu_busy and pcie_busy (shares), SECONDS by kind as
-            `KIND_seconds`, loaded_bytes, stored_bytes, recomputed_tokens, gpu_peak_bytes, cpu_peak_bytes,
-            phase2_step and phase3_step (first step with tokens on the host, with dropped ones; the number of steps if none),
+        timeline: task `step j`, resource `gpu` or `pcie`, kind as in `cost.work` and `cost.transfers`; column `tokens`
+            is how many the work is about.
+        metrics: throughput_tps (output tokens/s), seconds, gpu_busy and pcie_busy (shares), `KIND_seconds` for each
+            kind, loaded_bytes, stored_bytes, recomputed_tokens, gpu_peak_bytes, cpu_peak_bytes, phase2_step and
+            phase3_step (first step with tokens off the GPU, with dropped ones; the number of steps if there is none),
             and what the policy chose (e.g. alpha, beta).
     """
 
@@ -63,16 +63,14 @@ def simulate_residency(problem: OfflineBatch, policy: Any) -> ResidencyRun:
 
 
 def _write(problem: OfflineBatch, placement: Placement) -> tuple[Timeline, Floats]:
-    """The timeline, and (steps,) when each step ends."""
+    """The timeline, and (steps,) when each step ends. Transfers begin with their step, GPU work ends with it."""
     work, moves = cost.work(problem, placement), cost.transfers(problem, placement)
-    gpu, pcie = sum(work.values(), start=np.zeros(1)), sum(moves.values(), start=np.zeros(1))
     seconds = cost.step_seconds(problem, placement)
     ends = np.cumsum(seconds)
-    begin = ends - seconds
     recorder = Recorder(columns=("tokens",))
     recorder.names(task=[f"step {j}" for j in range(len(ends))], resource=["gpu", "pcie"], kind=[*work, *moves])
-    _extend(recorder, 0, 0, begin + cost.lead(problem, gpu, pcie), work, placement)
-    _extend(recorder, 1, len(work), begin, moves, placement)
+    _extend(recorder, 0, 0, ends - sum(work.values()), work, placement)
+    _extend(recorder, 1, len(work), ends - seconds, moves, placement)
     return recorder.freeze(), ends
 
 

@@ -1,10 +1,10 @@
 """ALISA's three-phase placement of sparse window attention, and two ways to choose its parameters.
 
 After Zhao, Wu and Wang, "ALISA: Accelerating Large Language Model Inference via Sparsity-Aware KV Caching" (ISCA 2024),
-Algorithm 2. Phase I (steps before p1): all KV on the GPU. Phase II (p1 to p2): the oldest share alpha of the tokens on the
-host, the chosen ones loaded when attended. Phase III (from p2): the oldest share beta of those is dropped, and recomputed
-when attended. Which share of the chosen tokens lies on the host is a reconstruction (`by_age.hits`), as are the order of
-the greedy search and counting a token's store once, when it leaves the GPU.
+Algorithm 2. Phase I (steps before p1): all KV on the GPU. Phase II (p1 to p2): the oldest share alpha of the tokens on
+the host, the chosen ones loaded when attended. Phase III (from p2): the oldest share beta of those is dropped, and
+recomputed when attended. Which share of the chosen tokens lies on the host is a reconstruction (`by_age.hits`), as are
+the order of the greedy search and counting a token's store once, when it leaves the GPU.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rota.serving.residency.by_age import by_age, previous, window_of
 from rota.serving.residency.model import Floats, Ints, OfflineBatch, Placement
 
 PENALTY = 1e6
-"""Seconds charged for a step that does not fit: more than any generation takes, small enough to keep sums exact to a microsecond."""
+"""Seconds charged for a step that does not fit: more than a generation takes, and sums stay exact to a microsecond."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ class ThreePhase:
 
     def seconds(self, phases: Phases) -> float:
         """Duration of the generation under given parameters; infinite where it does not fit."""
-        return cost.total_seconds(self.problem, self.placement(phases))
+        return float(cost.total_seconds(self.problem, self.placement(phases)))
 
     def greedy(self) -> Phases:
-        """One parameter after the other: the latest p1, the least alpha that fits, then beta (upward while it helps) with its best p2.
+        """One parameter after the other: the latest p1, the least alpha, beta upward while it helps, the best p2.
 
         Raises:
             Infeasible: no alpha fits with the latest p1.
@@ -103,14 +103,18 @@ class ThreePhase:
         return float(seconds.min()), self._phases(alpha, int(beta), int(p1), int(table.best_p2(int(p1))[1][beta]))
 
     def _phases(self, alpha: float, beta: int, p1: int, p2: int) -> Phases:
-        return Phases(alpha, float(self.betas[beta]) if p2 < self.problem.output else 0.0, p1, p2)
+        dropping = self.betas[beta] > 0 and p2 < self.problem.output
+        return (
+            Phases(alpha, float(self.betas[beta]), p1, p2) if dropping else Phases(alpha, 0.0, p1, self.problem.output)
+        )
 
     def _tables(self, alpha: float) -> _Tables:
         nothing = np.zeros(self.problem.output, dtype=np.int64)
         off, drop = self._offloaded(alpha), self._dropped(self.betas[:, None], self._offloaded(alpha))
         before = previous(off)
         return _Tables(
-            alpha, self._phase_one(), self._steps((nothing, nothing), (off, nothing)), self._steps((before, nothing), (off, nothing)),
+            alpha, self._phase_one(),
+            self._steps((nothing, nothing), (off, nothing)), self._steps((before, nothing), (off, nothing)),
             lambda: (
                 self._steps((nothing, nothing), (off, drop)), self._steps((before, nothing), (off, drop)),
                 self._steps((before, previous(drop)), (off, drop)),
@@ -152,7 +156,7 @@ class _Tables:
 
     Attributes:
         first, enter, second: (n,) a step of Phase I, the first one of Phase II, a later one.
-        third: gives three (betas, n) arrays: the step that begins Phase III straight after I, after II, and a later one.
+        third: gives three (betas, n) arrays: the step that begins Phase III after I, after II, and a later one.
     """
 
     alpha: float
@@ -177,7 +181,7 @@ class _Tables:
         return np.minimum(self._straight, self._split() + later[:, 1:])
 
     def _split(self) -> Floats:
-        """(1, n) what precedes p2 and does not depend on it: Phase I, its end, and less what `_turn` counts of II up to p1."""
+        """(1, n) what does not depend on p2: Phase I, the step p1, less what `_turn` counts of Phase II up to p1."""
         return (_sums(self.first)[:-1] + self.enter - _sums(self.second)[1:])[None]
 
     @cached_property

@@ -11,8 +11,8 @@ from rota.serving.model import Floats
 def renewal(rng: np.random.Generator, rate: float, n: int, cv: float = 1.0) -> Floats:
     """(n,) arrival times with independent Gamma gaps of mean 1/`rate` seconds and coefficient of variation `cv`.
 
-    Shape 1/cv^2 and scale cv^2/rate, as in the Llumnix artifact and in BurstGPT's modelled mode; `cv=1` is a Poisson process and
-    `cv=0` a metronome. The first request comes after the first gap.
+    Shape 1/cv^2 and scale cv^2/rate, as in the Llumnix artifact and in BurstGPT's modelled mode; `cv=1` is a Poisson
+    process and `cv=0` a metronome. The first request comes after the first gap.
 
     Raises:
         InputError: rate, n or cv out of range.

@@ -1,8 +1,8 @@
 """Workloads by name: a generator, a fitted model of a public trace, or a file, each with arguments in brackets.
 
-    llumnix(trace="L-L", rate=3.0, n=10000)      a generator
-    azure-2023-conv(rate=5, n=2000)              a fitted model that comes with the package
-    traces/mine.csv(end=600, rate=5)             a file, and the part of it to use
+llumnix(trace="L-L", rate=3.0, n=10000)      a generator
+azure-2023-conv(rate=5, n=2000)              a fitted model that comes with the package
+traces/mine.csv(end=600, rate=5)             a file, and the part of it to use
 """
 
 from __future__ import annotations
@@ -11,19 +11,24 @@ import importlib
 import inspect
 import os
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from rota.core.errors import InputError, UnknownName
 from rota.core.registry import parse
 from rota.serving.model import Workload
+from rota.serving.workloads.fitted import load, shipped
+from rota.serving.workloads.read import options, read
+from rota.serving.workloads.select import select
 
 GENERATORS = {
     "burstgpt": "burstgpt", "fixed": "synthetic", "gamma": "synthetic", "llumnix": "llumnix", "poisson": "synthetic",
     "sessions": "sessions", "tenants": "tenants",
 }  # fmt: skip
 """Generator: the module of this package that holds the function of that name."""
+
+PART = ("start", "end", "n", "rate")
+"""What may be asked of any file, see `select`."""
 
 SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
 
@@ -41,19 +46,12 @@ def by_name(spec: str, seed: int = 0) -> Workload:
     """
     name, arguments = parse(spec)
     if _is_path(name):
-        from rota.serving.workloads.read import read
-        from rota.serving.workloads.select import select
-
-        _check_arguments(name, arguments, ("start", "end", "n", "rate"))
-        workload = read(name)
-        return select(workload, **arguments) if arguments else workload
+        return _from_file(name, arguments)
     if name in GENERATORS:
         make = generator(name)
         _check_arguments(name, arguments, inspect.signature(make).parameters)
         return _call(name, make, {"seed": seed, **arguments})
-    if name in fitted_names():
-        from rota.serving.workloads.fitted import load
-
+    if name in shipped():
         _check_arguments(name, arguments, ("n", "duration", "rate", "seed"))
         return load(name).generate(**{"seed": seed, **arguments})
     raise UnknownName("workload", name, [*names(), "a path to a trace"])
@@ -61,7 +59,7 @@ def by_name(spec: str, seed: int = 0) -> Workload:
 
 def names() -> list[str]:
     """Every workload that needs no file: generators and fitted models of public traces."""
-    return sorted([*GENERATORS, *fitted_names()])
+    return sorted([*GENERATORS, *shipped()])
 
 
 def generator(name: str) -> Callable[..., Workload]:
@@ -70,10 +68,12 @@ def generator(name: str) -> Callable[..., Workload]:
     return made
 
 
-def fitted_names() -> list[str]:
-    """Fitted models of public traces that come with the package."""
-    folder = files("rota.serving.workloads") / "models"
-    return sorted(item.name.removesuffix(".json") for item in folder.iterdir() if item.name.endswith(".json"))
+def _from_file(name: str, arguments: dict[str, Any]) -> Workload:
+    part = {key: arguments.pop(key) for key in PART if key in arguments}
+    if arguments:
+        _check_arguments(name, arguments, (*options(Path(name)), *PART))
+    workload = _call(name, read, {"path": name, **arguments})
+    return _call(name, select, {"workload": workload, **part}) if part else workload
 
 
 def _is_path(name: str) -> bool:

@@ -1,6 +1,7 @@
 """Laws of token counts: what a generator draws prompt and output lengths from.
 
-A law is given as a number (always that many tokens), as a spec string such as `lognormal(mean=512, cv=1.2)`, or as an object.
+A law is given as a number (always that many tokens), as a spec string such as `lognormal(mean=512, cv=1.2)`, or as an
+object.
 """
 
 from __future__ import annotations
@@ -78,8 +79,8 @@ class Uniform:
 class Zipf:
     """Power law over ranks 1..2 `mean` - 1, the length generator of the Llumnix artifact (OSDI'24).
 
-    A rank r has probability proportional to r^-`alpha`. The drawn ranks are scaled so that their own mean is `mean`, then
-    rounded up and cut at `cap` tokens; so a sample keeps its mean but for the rounding (+ about 0.5) and the cut.
+    A rank r has probability proportional to r^-`alpha`. The drawn ranks are scaled so that their own mean is `mean`,
+    then rounded up and cut at `cap` tokens; so a sample keeps its mean but for the rounding (+ about 0.5) and the cut.
     """
 
     mean: int
@@ -111,9 +112,13 @@ class Quantiles:
 
     def __post_init__(self) -> None:
         if len(self.levels) != len(self.tokens) or len(self.levels) < 2:
-            raise InputError("quantiles(tokens=...)", f"{len(self.tokens)} values", f"one for each of {len(self.levels)} levels")
+            raise InputError(
+                "quantiles(tokens=...)", f"{len(self.tokens)} values", f"one for each of {len(self.levels)} levels"
+            )
         if list(self.levels) != sorted(self.levels) or list(self.tokens) != sorted(self.tokens) or min(self.tokens) < 1:
-            raise InputError("quantiles(...)", f"{self.levels}, {self.tokens}", "ascending levels and token counts >= 1")
+            raise InputError(
+                "quantiles(...)", f"{self.levels}, {self.tokens}", "ascending levels and token counts >= 1"
+            )
 
     def at(self, level: np.ndarray) -> Ints:
         """Token counts at the given levels."""
@@ -150,7 +155,9 @@ def law(given: int | float | str | Law) -> Law:
     try:
         made: Law = LAWS[name](**arguments)
     except TypeError:
-        raise InputError("law of lengths", repr(given), f"the parameters {', '.join(LAWS[name].__dataclass_fields__)}") from None
+        raise InputError(
+            "law of lengths", repr(given), f"the parameters {', '.join(LAWS[name].__dataclass_fields__)}"
+        ) from None
     return made
 
 

@@ -1,4 +1,5 @@
-"""The workloads of the Llumnix paper (Sun et al., OSDI'24): generated length mixes, and stand-ins for its two real ones."""
+"""The workloads of the Llumnix paper (Sun et al., OSDI'24): generated length mixes, and stand-ins for its two real
+ones."""
 
 from __future__ import annotations
 
@@ -6,11 +7,17 @@ from rota.core.errors import UnknownName
 from rota.core.seeds import stream
 from rota.serving.model import Workload
 from rota.serving.workloads.arrivals import renewal
-from rota.serving.workloads.laws import Law, Zipf
+from rota.serving.workloads.laws import Law, Quantiles, Zipf
 
 SHORT = Zipf(mean=128, alpha=2.0)
 MEDIUM = Zipf(mean=256, alpha=1.5)
 LONG = Zipf(mean=512, alpha=1.15)
+
+LEVELS = (0.0, 0.5, 0.8, 0.95, 0.99, 1.0)
+SHAREGPT = Quantiles(LEVELS, (6, 74, 348, 1484, 3388, 6144)), Quantiles(LEVELS, (150, 487, 781, 988, 1234, 2048))
+BURSTGPT = Quantiles(LEVELS, (100, 582, 1427, 2345, 3549, 6144)), Quantiles(LEVELS, (40, 243, 434, 669, 964, 2048))
+"""Stand-ins: P50, P80, P95 and P99 are those of the paper's Table 1, the ends are chosen so that the means come near it
+(306 and 500, 830 and 271 tokens). Prompt and output are drawn apart, which the real traces need not do."""
 
 TRACES: dict[str, tuple[Law, Law]] = {
     "S-S": (SHORT, SHORT),
@@ -18,17 +25,26 @@ TRACES: dict[str, tuple[Law, Law]] = {
     "L-L": (LONG, LONG),
     "S-L": (SHORT, LONG),
     "L-S": (LONG, SHORT),
+    "ShareGPT-stand-in": SHAREGPT,
+    "BurstGPT-stand-in": BURSTGPT,
 }
 """Laws of the prompt and output lengths of the traces by name (prompt first)."""
 
 
 def llumnix(
-    trace: str = "L-L", rate: float = 3.0, n: int = 10_000, *, cv: float = 1.0, high_priority: float = 0.0, seed: int = 0
+    trace: str = "L-L",
+    rate: float = 3.0,
+    n: int = 10_000,
+    *,
+    cv: float = 1.0,
+    high_priority: float = 0.0,
+    seed: int = 0,
 ) -> Workload:
     """A trace of the Llumnix evaluation, by the rules of its artifact.
 
     Args:
-        trace: `S-S`, `M-M`, `L-L`, `S-L` or `L-S`: short (mean 128), medium (256) or long (512) prompts and outputs.
+        trace: `S-S`, `M-M`, `L-L`, `S-L` or `L-S`: short (mean 128), medium (256) or long (512) prompts and outputs; or
+            `ShareGPT-stand-in`, `BurstGPT-stand-in` for the paper's real traces, of which only quantiles are known.
         rate: requests a second.
         n: requests; the paper uses 10,000, and with a third of them no policy has reached its steady state.
         cv: coefficient of variation of the Gamma gaps between arrivals; 1 is Poisson.

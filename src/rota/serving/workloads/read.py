@@ -30,37 +30,38 @@ FIELDS = {
 """Fields by which a JSON Lines format is known."""
 
 
-def read(path: str | PathLike[str], format: str | None = None, **options: Any) -> Workload:
+def read(path: str | PathLike[str], format: str | None = None, **given: Any) -> Workload:
     """The requests of a trace file.
 
     Args:
         path: CSV, JSON, JSON Lines or Parquet.
         format: one of `READERS`; None looks at the header or at the first record.
-        options: what the reader of that format takes, e.g. `model="GPT-4"` for BurstGPT.
+        given: what the reader of that format takes, e.g. `model="GPT-4"` for BurstGPT.
 
     Raises:
         InputError: anything wrong in the file; names file, line and field, what was found and what was expected.
         UnknownName: no such format or option.
     """
-    return open_trace(path, format, **options).workload
+    return open_trace(path, format, **given).workload
 
 
-def open_trace(path: str | PathLike[str], format: str | None = None, **options: Any) -> Reading:
+def open_trace(path: str | PathLike[str], format: str | None = None, **given: Any) -> Reading:
     """As `read`, with what the reader left out and had to assume."""
-    file = Path(path)
-    if not file.is_file():
-        raise InputError(str(path), "no such file" if not file.exists() else "a folder", "a trace file")
-    if file.stat().st_size == 0:
-        raise InputError(str(path), "an empty file", "at least one request")
+    file = _existing(path)
     chosen = sniff(file) if format is None else format
     if chosen not in READERS:
         raise UnknownName("format", chosen, READERS)
-    reader = _reader(chosen)
-    known = [name for name in inspect.signature(reader).parameters if name != "path"]
-    for option in options:
+    known = list(inspect.signature(_reader(chosen)).parameters)[1:]
+    for option in given:
         if option not in known:
-            raise UnknownName(f"option of format {chosen}", option, known)
-    return reader(file, **options)
+            raise UnknownName(f"option of format {chosen}", option, known) if known else _no_options(chosen, option)
+    return _reader(chosen)(file, **given)
+
+
+def options(path: str | PathLike[str], format: str | None = None) -> list[str]:
+    """What the reader of a file takes besides the path."""
+    file = _existing(path)
+    return list(inspect.signature(_reader(sniff(file) if format is None else format)).parameters)[1:]
 
 
 def sniff(path: Path) -> str:
@@ -113,10 +114,27 @@ def _likeness(found: Iterable[str], fields: tuple[str, ...]) -> float:
     """Share of `fields` that are among `found`, a misspelt one for three quarters."""
     present = list(found)
     near = [difflib.get_close_matches(field, present, n=1, cutoff=0.75) for field in fields]
-    return sum(1.0 if field in present else 0.75 * bool(match) for field, match in zip(fields, near, strict=True)) / len(fields)
+    return sum(
+        1.0 if field in present else 0.75 * bool(match) for field, match in zip(fields, near, strict=True)
+    ) / len(fields)
+
+
+def _existing(path: str | PathLike[str]) -> Path:
+    file = Path(path)
+    if not file.is_file():
+        raise InputError(str(path), "a folder" if file.exists() else "no such file", "a trace file")
+    if file.stat().st_size == 0:
+        raise InputError(str(path), "an empty file", "at least one request")
+    return file
+
+
+def _no_options(format: str, option: str) -> InputError:
+    return InputError(f"option of format {format}", repr(option), "no option")
 
 
 def _reader(format: str) -> Callable[..., Reading]:
     module, _, function = READERS[format].partition(":")
-    found: Callable[..., Reading] = getattr(importlib.import_module(f"rota.serving.workloads.formats.{module}"), function)
+    found: Callable[..., Reading] = getattr(
+        importlib.import_module(f"rota.serving.workloads.formats.{module}"), function
+    )
     return found

@@ -11,9 +11,15 @@ from rota.serving.model import Workload
 
 
 def select(
-    workload: Workload, *, start: float | None = None, end: float | None = None, n: int | None = None, rate: float | None = None
+    workload: Workload,
+    *,
+    start: float | None = None,
+    end: float | None = None,
+    n: int | None = None,
+    rate: float | None = None,
 ) -> Workload:
-    """The requests arriving in [`start`, `end`) seconds, at most `n` of them, at `rate` requests a second; time begins at `start`.
+    """The requests arriving in [`start`, `end`) seconds, at most `n` of them, at `rate` requests a second; time begins
+    at `start`.
 
     A later turn of a conversation goes with its first. Scaling the rate stretches the arrivals, not the think times.
 
@@ -34,5 +40,7 @@ def select(
             raise InputError("n", str(n), "at least 1")
         chosen = chosen.take(np.arange(min(n, len(chosen))))
     if not len(chosen):
-        raise InputError(workload.name, f"no request from {start or 0:g} s to {end or workload.duration:g} s", "at least one")
+        raise InputError(
+            workload.name, f"no request from {start or 0:g} s to {end or workload.duration:g} s", "at least one"
+        )
     return chosen if rate is None else chosen.at_rate(rate)

@@ -1,4 +1,5 @@
-"""Conversations of several turns: each turn waits for the answer to the one before, thinks, and sends the whole history again."""
+"""Conversations of several turns: each turn waits for the answer to the one before, thinks, and sends the whole history
+again."""
 
 from __future__ import annotations
 
@@ -13,8 +14,9 @@ from rota.serving.workloads.laws import Law, Quantiles, law
 LEVELS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 USER_TEXT = Quantiles(LEVELS, (1, 3, 11, 21, 48, 147, 364, 1349, 4096))
 ANSWER = Quantiles(LEVELS, (1, 28, 167, 311, 465, 656, 775, 948, 2048))
-"""New text of a turn and its answer, tokens: quantiles measured on the 61,420 human and 67,594 model messages of the first 17,671
-conversations of ShareGPT V3 (unfiltered, cleaned), at four characters a token; the last one is a bound set here."""
+"""New text of a turn and its answer, tokens: quantiles measured on the 61,420 human and 67,594 model messages of the
+first 17,671 conversations of ShareGPT V3 (unfiltered, cleaned), at four characters a token; the last one is a bound set
+here."""
 
 
 def sessions(
@@ -34,10 +36,10 @@ def sessions(
 ) -> Workload:
     """`n` conversations, one row a turn, rows in order of the arrival they would have if answers took no time.
 
-    The prompt of turn k is everything said before plus new user text, so prompts grow. The prefix hashes of a turn cover its
-    prompt and its answer, and begin with those of the turn before it: the whole history is reusable, down to whole chunks. The
-    defaults are FastSwitch's multi-round ShareGPT setting (1,000 conversations, 5.5 turns, 1 conversation a second; the
-    length laws are measured on ShareGPT, the think time is an assumption).
+    The prompt of turn k is everything said before plus new user text, so prompts grow. The prefix hashes of a turn
+    cover its prompt and its answer, and begin with those of the turn before it: the whole history is reusable, down to
+    whole chunks. The defaults are FastSwitch's multi-round ShareGPT setting (1,000 conversations, 5.5 turns, 1
+    conversation a second; the length laws are measured on ShareGPT, the think time is an assumption).
 
     Args:
         n: conversations.
@@ -84,12 +86,13 @@ def conversations(
     Args:
         begun: (c,) when each conversation begins, seconds, ascending.
         count: (c,) turns of each.
-        text: (sum of count,) new prompt tokens of each turn, conversation by conversation; the first includes what is shared.
+        text: (sum of count,) new prompt tokens of each turn, conversation by conversation; the first includes what is
+            shared.
         answer: (sum of count,) output tokens.
         pause: (sum of count,) seconds of thought before each turn; that of a first turn is ignored.
         shared: tokens that all conversations begin with.
-        max_context: a conversation ends before the turn whose prompt and answer would not fit into this many tokens; a first
-            turn is cut to fit.
+        max_context: a conversation ends before the turn whose prompt and answer would not fit into this many tokens; a
+            first turn is cut to fit.
         prefix_chunk: tokens a prefix hash covers.
         name: of the workload.
     """

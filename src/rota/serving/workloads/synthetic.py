@@ -1,4 +1,5 @@
-"""The plainest workloads: independent gaps and independent lengths. The baseline that richer generators are held against."""
+"""The plainest workloads: independent gaps and independent lengths. The baseline that richer generators are held
+against."""
 
 from __future__ import annotations
 
@@ -9,9 +10,16 @@ from rota.serving.workloads.laws import Law, law
 
 
 def gamma(
-    rate: float = 1.0, n: int = 1000, *, cv: float = 1.0, prompt: int | str | Law = 512, output: int | str | Law = 128, seed: int = 0
+    rate: float = 1.0,
+    n: int = 1000,
+    *,
+    cv: float = 1.0,
+    prompt: int | str | Law = 512,
+    output: int | str | Law = 128,
+    seed: int = 0,
 ) -> Workload:
-    """Gamma gaps of mean 1/`rate` seconds and coefficient of variation `cv`; prompt and output drawn apart from their laws.
+    """Gamma gaps of mean 1/`rate` seconds and coefficient of variation `cv`; prompt and output drawn apart from their
+    laws.
 
     Args:
         rate: requests a second.

@@ -1,4 +1,5 @@
-"""Writing traces: whole workloads as JSON Lines or Parquet, arrivals and lengths alone in the formats of other tools."""
+"""Writing traces: whole workloads as JSON Lines or Parquet, arrivals and lengths alone in the formats of other
+tools."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ FORMATS = ("azure", "jsonl", "mooncake", "parquet", "vidur")
 def write(workload: Workload, path: str | PathLike[str], format: str | None = None) -> Path:
     """Write a workload; the file appears whole or not at all.
 
-    `jsonl` and `parquet` keep every column. `azure`, `vidur` and `mooncake` keep arrivals, lengths and (Mooncake) prefix
-    hashes.
+    `jsonl` and `parquet` keep every column. `azure`, `vidur` and `mooncake` keep arrivals, lengths and (Mooncake)
+    prefix hashes.
 
     Args:
         workload: the requests.
@@ -57,7 +58,10 @@ def _lengths(w: Workload) -> zip[tuple[float, int, int]]:
 def _azure(w: Workload) -> list[str]:
     zero = datetime(2000, 1, 1)
     head = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
-    return [head, *(f"{(zero + timedelta(seconds=t)).isoformat(' ', 'microseconds')},{i},{o}\n" for t, i, o in _lengths(w))]
+    return [
+        head,
+        *(f"{(zero + timedelta(seconds=t)).isoformat(' ', 'microseconds')},{i},{o}\n" for t, i, o in _lengths(w)),
+    ]
 
 
 def _vidur(w: Workload) -> list[str]:
@@ -69,4 +73,6 @@ def _mooncake(w: Workload) -> list[str]:
         raise InputError("format mooncake", f"prefix hashes of {w.prefix_chunk} tokens", "512")
     start, hashes = w.prefix_start.tolist(), w.prefix_hash.tolist()
     line = '{{"timestamp": {}, "input_length": {}, "output_length": {}, "hash_ids": {}}}\n'
-    return [line.format(round(t * 1000), i, o, hashes[start[k] : start[k + 1]]) for k, (t, i, o) in enumerate(_lengths(w))]
+    return [
+        line.format(round(t * 1000), i, o, hashes[start[k] : start[k + 1]]) for k, (t, i, o) in enumerate(_lengths(w))
+    ]

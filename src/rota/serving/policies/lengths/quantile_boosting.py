@@ -30,11 +30,8 @@ class QuantileBoosting(FittedPredictor):
 
     def __init__(self, iterations: int = 60, learning_rate: float = 0.1, seed: int = 0) -> None:
         if iterations < 1 or not 0 < learning_rate <= 1:
-            raise InputError(
-                "quantile-boosting",
-                f"iterations={iterations}, learning_rate={learning_rate}",
-                "at least 1, and in (0, 1]",
-            )
+            found = f"iterations={iterations}, learning_rate={learning_rate}"
+            raise InputError("quantile-boosting", found, "iterations of at least 1, a learning rate in (0, 1]")
         self.iterations, self.learning_rate, self.seed = iterations, learning_rate, seed
 
     def _learn(self, features: Features, lengths: Ints) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -49,7 +50,7 @@ class BlockSwap:
             raise Infeasible(
                 f"swapping needs {host / 1e9:.1f} GB on the host, which has {problem.device.host_memory / 1e9:.1f} GB"
             )
-        return Placement(**columns, kv_bits=self.kv_bits)
+        return Placement(**columns, kv_bits=self.kv_bits)  # type: ignore[arg-type]
 
 
 class _Engine:
@@ -70,17 +71,17 @@ class _Engine:
         return rows
 
     def step(self) -> dict[str, int]:
-        """One iteration: make room for the running, else bring back the swapped, else admit the waiting; then decode."""
+        """One iteration: preempt for want of room, else bring back the swapped, else admit the waiting; then decode."""
         stored = self._preempt()
         kept = self._bring_back() if not stored else 0
         decoding = list(self.running)
         for i in decoding:
             self._grow(i, 1)
         admitted = self._admit() if not stored and not self.swapped else 0
-        gpu = sum(self.tokens[i] for i in self.running)
+        gpu, attended = self._held(self.running), self._held(decoding)
         row = {
             "decoding": len(decoding), "prefill": admitted * self.prompt, "gpu": gpu,
-            "cpu": sum(self.tokens[i] for i in self.swapped), "attended_gpu": sum(self.tokens[i] for i in decoding) - kept,
+            "cpu": self._held(self.swapped), "attended_gpu": attended - kept,
             "attended_cpu": kept, "loaded": kept, "kept": kept, "stored": stored,
         }  # fmt: skip
         row["freed"] = self._finish()
@@ -121,7 +122,10 @@ class _Engine:
         done = [i for i in self.running if self.tokens[i] == self.final]
         self.running = [i for i in self.running if self.tokens[i] < self.final]
         self.free += sum(blocks_for(self.tokens[i]) for i in done)
-        return sum(self.tokens[i] for i in done)
+        return self._held(done)
+
+    def _held(self, sequences: Iterable[int]) -> int:
+        return sum(self.tokens[i] for i in sequences)
 
     def _needs(self, i: int, more: int) -> int:
         return blocks_for(self.tokens[i] + more) - blocks_for(self.tokens[i])

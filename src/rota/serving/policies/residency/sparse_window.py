@@ -1,4 +1,4 @@
-"""Sparse window: attend to the last tokens and to the best of the rest; keep old tokens on the host, drop the oldest."""
+"""Sparse window: attend to the last tokens and the best of the rest; old KV goes to the host, the oldest is dropped."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ SEARCHES = ("greedy", "exhaustive")
 class SparseWindow:
     """ALISA: sparse window attention over KV that is on the GPU, on the host, or recomputed, in three phases.
 
-    Each step attends to a locally static window, the last k tokens, and to k globally dynamic ones, those of the rest with
-    the largest sums of attention scores over the last k steps; k = round(context * ratio / 2).
+    Each step attends to a locally static window, the last k tokens, and to k globally dynamic ones, those of the rest
+    with the largest sums of attention scores over the last k steps; k = round(context * ratio / 2).
 
     Args:
         ratio: caching ratio r; 1 - r is the KV sparsity. At 1 attention is dense.

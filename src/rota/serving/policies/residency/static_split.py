@@ -11,14 +11,14 @@ from rota.core.errors import Infeasible, InputError
 from rota.core.registry import policy
 from rota.serving.residency import cost
 from rota.serving.residency.by_age import by_age
-from rota.serving.residency.model import OfflineBatch, Placement
+from rota.serving.residency.model import Floats, OfflineBatch, Placement
 
 SHARES = np.linspace(0.0, 1.0, 101)
 
 
 @policy("serving.residency", "static-split")
 class StaticSplit:
-    """FlexGen's placement: a fixed share of the KV on the host from the first token on, all of it attended in every step.
+    """FlexGen's placement: a fixed share of the KV on the host from the first token on, all attended in every step.
 
     After Sheng et al., "FlexGen" (ICML 2023), its KV placement alone: weights stay on the GPU, and so does attention
     (FlexGen can also attend on the CPU, and offload weights).
@@ -58,14 +58,15 @@ class StaticSplit:
 
     def _best(self, problem: OfflineBatch) -> tuple[float, Placement]:
         shares = SHARES if self.share == -1 else np.array([self.share])
-        splits = (self._split(problem, float(share)) for share in shares)
-        return min(((cost.total_seconds(problem, split), split) for split in splits), key=lambda found: found[0])
+        seconds = cost.total_seconds(problem, self._split(problem, shares[:, None]))
+        best = int(seconds.argmin())
+        chosen = {"share": float(shares[best])}
+        return float(seconds[best]), replace(self._split(problem, shares[best]), chosen=chosen)
 
-    def _split(self, problem: OfflineBatch, share: float) -> Placement:
+    def _split(self, problem: OfflineBatch, share: Floats) -> Placement:
         offloaded = np.floor(share * problem.context + 0.5).astype(np.int64)
         none = np.zeros(problem.output, dtype=np.int64)
-        placement = by_age(problem, offloaded, none, window=none, kv_bits=self.kv_bits)
-        return replace(placement, chosen={"share": share})
+        return by_age(problem, offloaded, none, window=none, kv_bits=self.kv_bits)
 
 
 def _sizes(batch: int, waves: int) -> list[int]:

@@ -18,7 +18,7 @@ class Asynchronous:
         ready_share: wait for swap-ins if fewer than this share of the batch is ready to run.
     """
 
-    def __init__(self, group: int = 60, threads: int = 1, ready_share: float = 0.5) -> None:
+    def __init__(self, group: int = 60, threads: int = 1, ready_share: float = 0.25) -> None:
         self.group, self.threads, self.ready_share = group, threads, ready_share
         self.mechanism = Mechanism(
             "groups", coalesce=True, asynchronous=True, group=group, threads=threads, ready_share=ready_share

@@ -19,7 +19,8 @@ class Reading:
     Attributes:
         workload: the requests.
         format: name of the format.
-        left_out: rows that are no requests to serve, by reason (`failed`, `empty prompt`, `no output`, `other model` ...).
+        left_out: rows that are no requests to serve, by reason (`failed`, `empty prompt`, `no output`, `other model`
+            ...).
         notes: what the reader had to assume, in words.
     """
 

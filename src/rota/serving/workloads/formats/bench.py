@@ -28,15 +28,18 @@ def vllm(path: Path, *, rate: float | None = None, seed: int = 0) -> Reading:
     record = _document(path)
     for field in ("input_lens", "output_lens"):
         if not isinstance(record.get(field), list):
-            raise InputError(f"{path}: {field}", "no list", "one length a request (run the benchmark with --save-detailed)")
+            raise InputError(
+                f"{path}: {field}", "no list", "one length a request (run the benchmark with --save-detailed)"
+            )
     prompt, output = np.array(record["input_lens"]), np.array(record["output_lens"])
     if rate is not None:
-        start, note = renewal(stream(seed, "vllm", "arrival"), rate, len(prompt)), (f"arrivals are Poisson at {rate:g}/s",)
+        start = renewal(stream(seed, "vllm", "arrival"), rate, len(prompt))
     elif record.get("start_times"):
-        start, note = np.array(record["start_times"], dtype=np.float64), ()
+        start = np.array(record["start_times"], dtype=np.float64)
     else:
         raise InputError(f"{path}: start_times", "none", "start times, or rate=... to draw Poisson arrivals")
-    return _reading(path, "vllm", start, prompt, output, note)
+    notes = () if rate is None else (f"arrivals are Poisson at {rate:g}/s",)
+    return _reading(path, "vllm", start, prompt, output, notes)
 
 
 class _Measured(msgspec.Struct):
@@ -120,7 +123,9 @@ def _reading(
     path: Path, format: str, start: np.ndarray, prompt: np.ndarray, output: np.ndarray, notes: tuple[str, ...] = ()
 ) -> Reading:
     if not len(start) == len(prompt) == len(output):
-        raise InputError(str(path), f"{len(start)} times, {len(prompt)} prompts, {len(output)} outputs", "as many of each")
+        raise InputError(
+            str(path), f"{len(start)} times, {len(prompt)} prompts, {len(output)} outputs", "as many of each"
+        )
     order = np.argsort(start, kind="stable")
     start, prompt, output = start[order], prompt[order], output[order]
     chosen, left_out = keep(path, {"failed": output > 0, "empty prompt": prompt > 0})

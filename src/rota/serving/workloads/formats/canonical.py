@@ -1,4 +1,5 @@
-"""Rota's own format: every column of a workload, as JSON Lines or Parquet; what is neutral is left out of a JSON line."""
+"""Rota's own format: every column of a workload, as JSON Lines or Parquet; what is neutral is left out of a JSON
+line."""
 
 from __future__ import annotations
 
@@ -20,7 +21,9 @@ Seconds = Annotated[float, Meta(ge=0)]
 Tokens = Annotated[int, Meta(ge=1)]
 
 
-class Row(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False, rename={"input": "in", "output": "out"}):
+class Row(
+    msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False, rename={"input": "in", "output": "out"}
+):
     """One request: `t` seconds, `in` and `out` tokens, and what else is known of it (see `Workload`)."""
 
     id: int
@@ -64,7 +67,11 @@ def read_parquet(path: Path) -> Reading:
     try:
         return _reading(path, msgspec.convert(records, list[Row]))
     except msgspec.ValidationError as error:
-        raise InputError(str(path), str(error), f"the columns {', '.join(msgspec.structs.fields(Row)[i].encode_name for i in range(4))}, ...") from None
+        raise InputError(
+            str(path),
+            str(error),
+            f"the columns {', '.join(msgspec.structs.fields(Row)[i].encode_name for i in range(4))}, ...",
+        ) from None
 
 
 def write_parquet(workload: Workload, path: Path) -> None:
@@ -80,7 +87,10 @@ def write_parquet(workload: Workload, path: Path) -> None:
 
 def _rows(w: Workload) -> list[Row]:
     starts, hashes = w.prefix_start.tolist(), w.prefix_hash.tolist()
-    numbers = [getattr(w, c).tolist() for c in ("arrival", "prompt", "output", "priority", "session", "turn", "parent", "think")]
+    numbers = [
+        getattr(w, c).tolist()
+        for c in ("arrival", "prompt", "output", "priority", "session", "turn", "parent", "think")
+    ]
     tenant = [w.tenants[i] for i in w.tenant.tolist()]
     model = [w.models[i] for i in w.model.tolist()]
     slos = [[None if v != v else v for v in getattr(w, c).tolist()] for c in ("slo_ttft", "slo_tpot")]
@@ -104,7 +114,9 @@ def _reading(path: Path, rows: list[Row]) -> Reading:
     tenant, tenants = codes(np.array([row.tenant for row in kept]))
     model, models = codes(np.array([row.model for row in kept]))
     columns = {name: [getattr(row, name) for row in kept] for name in ("priority", "session", "turn", "think")}
-    slos = {name: [np.nan if (v := getattr(row, name)) is None else v for row in kept] for name in ("slo_ttft", "slo_tpot")}
+    slos = {
+        name: [np.nan if (v := getattr(row, name)) is None else v for row in kept] for name in ("slo_ttft", "slo_tpot")
+    }
     length = np.array([len(row.prefix_hashes) for row in kept])
     workload = Workload.of(
         [row.t for row in kept], [row.input for row in kept], [row.output for row in kept], name=path.stem,
@@ -120,5 +132,7 @@ def _parent(path: Path, row: Row, place: dict[int, int]) -> int:
     if row.parent < 0:
         return -1
     if row.parent not in place:
-        raise InputError(f"{path}: id {row.id}: parent", str(row.parent), "the id of a request of the file that did not fail")
+        raise InputError(
+            f"{path}: id {row.id}: parent", str(row.parent), "the id of a request of the file that did not fail"
+        )
     return place[row.parent]

@@ -1,4 +1,5 @@
-"""Mooncake's trace (FAST'25) and its relatives: a JSON object a line with a timestamp, two lengths and prefix hashes."""
+"""Mooncake's trace (FAST'25) and its relatives: a JSON object a line with a timestamp, two lengths and prefix
+hashes."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ CHUNK = 512
 
 
 class Record(msgspec.Struct, gc=False):
-    """One line: milliseconds, tokens, and one hash for each `CHUNK` tokens of the prompt, the last of which may be partial."""
+    """One line: milliseconds, tokens, and one hash for each `CHUNK` tokens of the prompt, the last of which may be
+    partial."""
 
     timestamp: Annotated[float, Meta(ge=0)]
     input_length: Annotated[int, Meta(ge=0)]
@@ -33,7 +35,8 @@ class Record(msgspec.Struct, gc=False):
 def mooncake(path: Path) -> Reading:
     """Read the trace. Lines without a prompt or without output are left out, and counted.
 
-    The hash of a last, partial chunk is kept: no policy sees it, since a chunk counts as a prefix only when the prompt fills it.
+    The hash of a last, partial chunk is kept: no policy sees it, since a chunk counts as a prefix only when the prompt
+    fills it.
     """
     records = decode(path, Record)
     arrival = np.array([r.timestamp for r in records]) / 1000

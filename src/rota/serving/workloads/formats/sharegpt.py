@@ -34,8 +34,8 @@ def sharegpt(
 ) -> Reading:
     """Read conversations as sessions with turns; the file has no times, so they are drawn.
 
-    A turn is an answer and all that was said since the answer before. A file that is cut short gives the conversations that are
-    whole, and a note.
+    A turn is an answer and all that was said since the answer before. A file that is cut short gives the conversations
+    that are whole, and a note.
 
     Args:
         path: a JSON array of `{"id", "conversations": [{"from", "value"}]}`.
@@ -56,7 +56,9 @@ def sharegpt(
     workload = conversations(
         begun, turn_count, lengths[:, 0], lengths[:, 1], pause, max_context=max_context, name=path.stem
     )
-    notes = [f"arrivals are Poisson at {rate:g} conversations/s and think times exponential, mean {think:g} s: the file has none"]
+    notes = [
+        f"arrivals are Poisson at {rate:g} conversations/s and think times exponential, mean {think:g} s: the file has none"
+    ]
     if count is estimate:
         notes.append(f"token counts are estimates: characters / {CHARACTERS_A_TOKEN}")
     if cut:
@@ -75,7 +77,8 @@ def _records(path: Path) -> tuple[list[dict[str, Any]], bool]:
 
 
 def _whole_records(path: Path, text: str) -> list[dict[str, Any]]:
-    decoder, found, at = json.JSONDecoder(), [], text.find("[") + 1
+    found: list[dict[str, Any]] = []
+    decoder, at = json.JSONDecoder(), text.find("[") + 1
     while True:
         while at < len(text) and text[at] in " \r\n\t,":
             at += 1
@@ -83,7 +86,9 @@ def _whole_records(path: Path, text: str) -> list[dict[str, Any]]:
             record, at = decoder.raw_decode(text, at)
         except json.JSONDecodeError as error:
             if not found:
-                raise InputError(f"{path}:{error.lineno}", f"broken JSON ({error.msg})", "a JSON array of conversations") from None
+                raise InputError(
+                    f"{path}:{error.lineno}", f"broken JSON ({error.msg})", "a JSON array of conversations"
+                ) from None
             return found
         found.append(record)
 

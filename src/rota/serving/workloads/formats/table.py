@@ -73,7 +73,11 @@ class Table:
         """`values`, if they never fall."""
         late = np.flatnonzero(np.diff(values) < 0)
         if len(late):
-            raise self.error(int(late[0]) + 1, name, f"arrivals in ascending order (the line before has {self.columns[name][late[0]]})")
+            raise self.error(
+                int(late[0]) + 1,
+                name,
+                f"arrivals in ascending order (the line before has {self.columns[name][late[0]]})",
+            )
         return values
 
     def error(self, row: int, name: str, expected: str) -> InputError:
@@ -84,7 +88,9 @@ class Table:
         row = next(i for i, fields in enumerate(body) if len(fields) != len(self.names))
         last = " (is the file cut short?)" if row == len(body) - 1 else ""
         found = f"{len(body[row])} fields{last}"
-        raise InputError(f"{self.path}:{self.lines[row]}", found, f"{len(self.names)}: {','.join(self.names)}") from None
+        raise InputError(
+            f"{self.path}:{self.lines[row]}", found, f"{len(self.names)}: {','.join(self.names)}"
+        ) from None
 
 
 def read_rows(path: Path, file: object) -> list[list[str]]:

@@ -49,8 +49,9 @@ def burstgpt(path: Path, *, model: str | None = None, log: str | None = None, cl
         path: the CSV file.
         model: only this model (`ChatGPT` or `GPT-4`).
         log: only this log type (`Conversation log` or `API log`).
-        closed: a later turn of a session waits for the answer before it (needs the 8-column file): it then arrives its think
-            time, next timestamp less timestamp less elapsed time, after that answer, rather than at the recorded time.
+        closed: a later turn of a session waits for the answer before it (needs the 8-column file): it then arrives its
+            think time, next timestamp less timestamp less elapsed time, after that answer, rather than at the recorded
+            time.
     """
     table = _table(path, "burstgpt")
     arrival = table.ascending("Timestamp", table.numbers("Timestamp"))
@@ -117,7 +118,7 @@ def _sessions(table: Table, chosen: np.ndarray, arrival: Floats, closed: bool) -
         table.require("Session ID", "Elapsed time")
     if "Session ID" not in table.columns:
         return {}
-    session, turn, before = turns([table.text("Session ID")[i] for i in np.flatnonzero(chosen)])
+    session, turn, before = turns([table.text("Session ID")[i] for i in np.flatnonzero(chosen).tolist()])
     columns: dict[str, object] = {"session": session, "turn": turn}
     if closed:
         table.columns["Elapsed time"] = tuple(text or "0" for text in table.text("Elapsed time"))
@@ -129,7 +130,8 @@ def _sessions(table: Table, chosen: np.ndarray, arrival: Floats, closed: bool) -
 
 
 def turns(keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Session number, turn number and row of the turn before (-1: none) of rows in order of time; an empty key is no session."""
+    """Session number, turn number and row of the turn before (-1: none) of rows in order of time; an empty key is no
+    session."""
     numbers: dict[str, int] = {}
     last: list[tuple[int, int]] = []
     rows = np.full((len(keys), 3), [-1, 0, -1])
