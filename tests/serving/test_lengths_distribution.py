@@ -77,7 +77,7 @@ def test_the_gittins_index_of_a_memoryless_length_does_not_age():
 
 
 def least_flow_time(jobs: tuple[LengthDistribution, ...], by_index: bool) -> float:
-    """Expected sum of completion times on one machine with free preemption: of the index rule, or the least there is."""
+    """Expected sum of completion times on one machine with free preemption: of the index rule, or the least."""
 
     @functools.cache
     def cost(ages: tuple[int | None, ...]) -> float:
@@ -148,14 +148,14 @@ def test_quantiles_make_a_distribution_even_where_they_cross():
     one = LengthDistribution.from_quantiles(levels, values)
     assert one.median() == pytest.approx(200, abs=3)
     assert one.quantile(0.9) == pytest.approx(300, abs=3)
-    assert one.support.min() == 100
+    assert one.support[0] == 100
     assert one == LengthDistribution.from_quantiles(levels, (100, 300, 200))
     assert LengthDistribution.from_quantiles(levels, (-5, 0, 0.2)) == LengthDistribution.point(1)
 
 
 def test_it_survives_pickling_and_does_not_equal_other_things():
     assert pickle.loads(pickle.dumps(ONE)) == ONE
-    assert ONE != LengthDistribution.point(5)
+    assert LengthDistribution.point(5) != ONE
     assert ONE != "a distribution"
 
 

@@ -8,7 +8,9 @@ from rota.serving.lengths.synthetic import CAPPED, SyntheticLengths
 
 def test_lengths_follow_the_law_that_is_handed_out():
     workload, law = SyntheticLengths().workload(20_000, rate=2.0, seed=1)
-    ranks = np.array([one.cdf(y) - one.weight[one.support == y][0] / 2 for one, y in zip(law, workload.output, strict=True)])
+    ranks = np.array(
+        [one.cdf(y) - one.weight[one.support == y][0] / 2 for one, y in zip(law, workload.output, strict=True)]
+    )
     assert ranks.mean() == pytest.approx(0.5, abs=0.01)
     assert np.mean(ranks < 0.1) == pytest.approx(0.1, abs=0.01)
     assert workload.rate == pytest.approx(2.0, rel=0.03)

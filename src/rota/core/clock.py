@@ -89,7 +89,7 @@ class WallClock:
                 self._loop.call_soon_threadsafe(self._arrived.set)
 
     async def wait(self, until: float = math.inf) -> bool:
-        """Sleep until `until` or an interruption; True if it was interrupted. Other tasks run even if `until` is past."""
+        """Sleep until `until` or an interruption; True if it was interrupted. Other tasks get a turn."""
         with self._entering:
             self._loop = asyncio.get_running_loop()
         await asyncio.sleep(0)

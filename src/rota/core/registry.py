@@ -115,8 +115,13 @@ def parse(spec: str) -> tuple[str, dict[str, Any]]:
         raise InputError("policy spec", repr(spec), "name or name(parameter=value, ...)") from None
 
 
-def make(domain: str, spec: Any) -> Any:
+def make(domain: str, spec: Any, seed: int | None = None) -> Any:
     """A fresh policy from a spec string or a class; an instance is handed back as it is.
+
+    Args:
+        domain: e.g. `serving.dispatch`.
+        spec: `freeness`, `freeness(head_room=800)`, a class, or an object.
+        seed: given to a policy whose constructor takes a `seed` that the spec does not name.
 
     Raises:
         UnknownName: no such policy, or no such parameter.
@@ -128,6 +133,8 @@ def make(domain: str, spec: Any) -> Any:
         return spec
     name, arguments = parse(spec)
     found = entry(domain, name)
+    if seed is not None and "seed" in found.parameters:
+        arguments = {"seed": seed, **arguments}
     hints = get_type_hints(found.factory.__init__)
     for key, value in arguments.items():
         if key not in found.parameters:

@@ -39,7 +39,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Estimate:
-    """One metric of one row over `n` seeds: `mean` and 95 % interval, infinite for one seed; `best` of its group or not."""
+    """One metric of one row over `n` seeds: `mean`, 95 % interval (infinite for one seed), `best` of its group?"""
 
     mean: float
     low: float
@@ -76,7 +76,7 @@ class Comparison:
     rows: tuple[Row, ...]
 
     def to_dict(self) -> list[dict[str, Any]]:
-        """The rows for JSON: labels, and for each metric mean, low, high, n, best, difference; null for what is no number."""
+        """The rows for JSON: labels, and for each metric mean, low, high, n, best, difference; null where undefined."""
         return [self._row(row) for row in self.rows]
 
     def _row(self, row: Row) -> dict[str, Any]:

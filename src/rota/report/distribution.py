@@ -60,7 +60,7 @@ def _shares(curves: Sequence[Curve], most: float) -> tuple[Floats, Floats]:
     """A common x, and for each seed the share at or below it, (seeds, x), up to where the mean share is `most`."""
     first, last = min(x.min() for x, _ in curves), max(x.max() for x, _ in curves)
     even = np.geomspace(first, last, POINTS // 2)
-    dense = np.interp(nines(np.linspace(0, most, POINTS // 2)) / nines(most), *reversed(curves[0]))
+    dense = np.interp(1 - 10 ** -np.linspace(0, nines(most), POINTS // 2), curves[0][1], curves[0][0])
     x = np.unique(np.concatenate([even, dense]))
     shares = np.array([np.interp(np.log(x), np.log(cx), cy, left=0.0) for cx, cy in curves])
     shown = shares.mean(axis=0) <= max(most, shares.mean(axis=0)[0])
@@ -106,10 +106,15 @@ def _line(figure: Figure, name: str, x: Floats, shares: Floats, line: Mapping[st
 
 def _label_lines(figure: Figure, lines: Mapping[str, Curve], top: float) -> None:
     """Names beside their lines, at heights of their own; left of the faster half, right of the slower half."""
-    order = sorted(lines, key=lambda choice: float(np.interp(nines(0.5), *reversed(lines[choice]))))
+    order = sorted(lines, key=lambda choice: _where(lines[choice], nines(0.5)))
     for place, choice in enumerate(order):
         level = top * (0.88 - 0.72 * place / max(len(order) - 1, 1))
-        x = float(np.interp(level, *reversed(lines[choice])))
+        x = _where(lines[choice], level)
         side = {"ax": -14, "xanchor": "right"} if place < len(order) / 2 else {"ax": 14, "xanchor": "left"}
         leader = {"showarrow": True, "arrowhead": 0, "arrowwidth": 1, "arrowcolor": style.INK, "ay": 0}
         figure.add_annotation(text=style.label(choice), x=math.log10(x), y=level, **leader, **side, font={"size": 12})
+
+
+def _where(line: Curve, level: float) -> float:
+    """The x at which a line that never falls reaches a level."""
+    return float(np.interp(level, line[1], line[0]))

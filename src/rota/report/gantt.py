@@ -49,7 +49,7 @@ def _bars(timeline: Timeline, lane: Ints) -> Figure:
     used = np.flatnonzero(counts)
     names = [timeline.resource_names[r] for r in used.tolist()]
     note = "" if len(timeline) else "nothing was scheduled"
-    figure = _figure(names, top[used] + (counts[used] - 1) / 2, top[used] - 0.5, int(counts.sum()), note)
+    figure = _figure(names, (top + (counts - 1.0) / 2)[used], top[used].astype(float) - 0.5, int(counts.sum()), note)
     for code in np.unique(timeline.kind).tolist():
         rows = np.flatnonzero(timeline.kind == code)
         text = [style.escape(timeline.task_names[t]) for t in timeline.task[rows].tolist()]

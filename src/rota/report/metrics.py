@@ -49,7 +49,7 @@ class Metric:
 
 
 def describe(name: str) -> Metric:
-    """The metric of that name, e.g. `ttft_p99` -> "time to first token, P99", s, lower; an unknown name is its label."""
+    """The metric of that name, e.g. `ttft_p99` -> "time to first token, P99", s, lower; an unknown name stays."""
     found = STATISTIC.match(name)
     stem = found["stem"] if found else name
     label, unit, better = KNOWN.get(name) or KNOWN.get(stem) or (stem.replace("_", " "), "", None)

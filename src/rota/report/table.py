@@ -19,7 +19,7 @@ CAPTION = (
 
 
 def comparison(results: Results, metrics: Iterable[str] | None = None, baseline: str | None = None) -> Table:
-    """A rich table: one row a choice; mean and 95 % interval of each metric, the best marked, differences from a baseline.
+    """A rich table: a row a choice; mean and 95 % interval of each metric, the best marked, difference from a baseline.
 
     Arguments and errors are those of `rota.report.comparison.compare`.
     """

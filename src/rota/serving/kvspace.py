@@ -180,7 +180,9 @@ class KVSpace:
             raise InputError("group", str(group), "at least 1 block")
         self.blocks = blocks
         self.tables: dict[int, list[int]] = {}
-        self._allocator: Allocator = BlockGroups(blocks, group) if allocator == "groups" else ALLOCATORS[allocator](blocks)
+        self._allocator: Allocator = (
+            BlockGroups(blocks, group) if allocator == "groups" else ALLOCATORS[allocator](blocks)
+        )
 
     @property
     def free(self) -> int:

@@ -67,15 +67,21 @@ def _conversations(workload: Workload) -> tuple[Ints, Ints]:
 
 def _check_turn(workload: Workload, i: int, parent: int, sibling: int) -> None:
     if sibling >= 0:
-        raise InputError(f"{workload.name}: parent, row {i}", f"{parent}, as in row {sibling}", "one next turn for a request")
+        raise InputError(
+            f"{workload.name}: parent, row {i}", f"{parent}, as in row {sibling}", "one next turn for a request"
+        )
     said = int(workload.prompt[parent] + workload.output[parent])
     if workload.prompt[i] < said:
-        raise InputError(f"{workload.name}: prompt, row {i}", f"{workload.prompt[i]}", f"at least the {said} tokens said before")
+        raise InputError(
+            f"{workload.name}: prompt, row {i}", f"{workload.prompt[i]}", f"at least the {said} tokens said before"
+        )
 
 
 def _check_fit(instance: Instance, workload: Workload) -> None:
     need = workload.prompt + workload.output
     for i in np.flatnonzero(-(-need // BLOCK) > instance.blocks)[:1].tolist():
         raise InputError(
-            f"{workload.name}: request {i}", f"{need[i]} tokens", f"at most {instance.blocks * BLOCK}, the KV memory of {instance.name}"
+            f"{workload.name}: request {i}",
+            f"{need[i]} tokens",
+            f"at most {instance.blocks * BLOCK}, the KV memory of {instance.name}",
         )

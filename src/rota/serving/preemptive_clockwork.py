@@ -115,7 +115,11 @@ class Clockwork:
 
     def _losers(self) -> list[int]:
         fixed = [*self.ready, *self.incoming.values()]
-        room = self.instance.blocks - self.instance.watermark_blocks - sum(self.swapper.gpu.held(self.owner[r]) for r in fixed)
+        room = (
+            self.instance.blocks
+            - self.instance.watermark_blocks
+            - sum(self.swapper.gpu.held(self.owner[r]) for r in fixed)
+        )
         seats = self.instance.max_sequences - len(fixed)
         running = set(self.running)
         order = sorted([*self.running, *self.waiting], key=self._rank)
@@ -172,7 +176,11 @@ class Clockwork:
         present = len(self._on_gpu())
         reserve = self.instance.watermark_blocks if present else 0
         room = self.swapper.gpu.free - reserve
-        return self._need(request) <= room and present < self.instance.max_sequences and self.owner[request] not in self.swapper.flying
+        return (
+            self._need(request) <= room
+            and present < self.instance.max_sequences
+            and self.owner[request] not in self.swapper.flying
+        )
 
     def _enter(self, request: int) -> None:
         owner = self.owner[request]
@@ -340,7 +348,11 @@ def steps_until(wait: float, first: float, slope: float, most: int) -> int:
     if most * first + slope * (most * (most - 1) / 2) < wait:
         return most
     linear = first - slope / 2
-    steps = math.ceil((math.sqrt(linear * linear + 2 * slope * wait) - linear) / slope) if slope else math.ceil(wait / first)
+    steps = (
+        math.ceil((math.sqrt(linear * linear + 2 * slope * wait) - linear) / slope)
+        if slope
+        else math.ceil(wait / first)
+    )
     while steps > 1 and (steps - 1) * first + slope * ((steps - 1) * (steps - 2) / 2) >= wait:
         steps -= 1
     while steps * first + slope * (steps * (steps - 1) / 2) < wait:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from rota.core.stats import weighted_quantiles
 from rota.core.timeline import Recorder, Timeline
 from rota.serving.model import Floats, Ints, Workload
 from rota.serving.swap_audit import Event
@@ -105,7 +106,9 @@ class Diary:
         }  # fmt: skip
         return PreemptiveRun(self._timeline(), self._metrics(requests, gaps, output, traffic), requests, gaps, audit)
 
-    def _metrics(self, requests: dict[str, np.ndarray], gaps: Floats, output: Ints, traffic: Traffic) -> dict[str, float]:
+    def _metrics(
+        self, requests: dict[str, np.ndarray], gaps: Floats, output: Ints, traffic: Traffic
+    ) -> dict[str, float]:
         makespan = float(self.finish.max() - np.min(self.arrival))
         ones = np.ones(len(output))
         found = _summary("ttft", requests["ttft"], ones) | _summary("e2e", requests["e2e"], ones)
@@ -133,16 +136,6 @@ class Diary:
     def _gap(self, values: Floats, weight: float) -> None:
         self._gaps.append(values)
         self._weights.append(np.full(len(values), weight))
-
-
-def weighted_quantiles(values: Floats, weights: Floats, levels: Sequence[float]) -> Floats:
-    """Smallest values below or at which at least each share of the weight lies (exact, no interpolation)."""
-    if not len(values):
-        return np.full(len(levels), np.nan)
-    order = np.argsort(values, kind="stable")
-    total = np.cumsum(weights[order])
-    place = np.searchsorted(total, np.asarray(levels) * total[-1] * (1 - 1e-12))
-    return values[order][np.minimum(place, len(values) - 1)]
 
 
 def _summary(name: str, values: Floats, weights: Floats) -> dict[str, float]:

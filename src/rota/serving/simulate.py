@@ -65,7 +65,7 @@ def simulate(
         fleet: the instances.
         workload: the requests.
         policies: kind of decision -> spec string, class or object; kinds are the keys of `DEFAULTS`.
-        seed: root seed of whatever in the run is random (a length predictor's training, say).
+        seed: root seed of whatever in the run is random: policies that take a `seed`, the training of a length predictor.
         observe: called as `observe(kind, (views...), answer)` at every decision; a `DecisionLog` does this.
 
     Returns:
@@ -84,7 +84,7 @@ def chosen(policies: Mapping[str, Any] | None, seed: int, workload: Workload) ->
         if kind not in DEFAULTS:
             raise UnknownName("policies", kind, DEFAULTS)
     specs = {**DEFAULTS, **(policies or {})}
-    made = {kind: make(f"serving.{kind}", spec) for kind, spec in specs.items() if spec is not None}
+    made = {kind: make(f"serving.{kind}", spec, seed) for kind, spec in specs.items() if spec is not None}
     if "lengths" in made:
         made["lengths"].prepare(workload, seed)
     return made

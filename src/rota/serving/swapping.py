@@ -126,7 +126,9 @@ class Swapper:
         first, last = valid // BLOCK, blocks_for(tokens)
         self.valid[owner] = tokens
         self.traffic.swaps_out += 1
-        return self._copy(owner, True, self.gpu.tables[owner][first:last], self.cpu.tables[owner][first:last], tokens, now)
+        return self._copy(
+            owner, True, self.gpu.tables[owner][first:last], self.cpu.tables[owner][first:last], tokens, now
+        )
 
     def landed(self, now: float) -> list[Copy]:
         """Copies that have ended by `now`, the earliest first; frees what they leave behind."""

@@ -119,7 +119,9 @@ class _Judge:
             if self._in_flight(owner):
                 self._fault(f"a step at {event.time:g} uses KV of {owner} under a copy")
             if before != self.present.get(owner, 0):
-                self._fault(f"a step at {event.time:g} reads {before} tokens of {owner}; {self.present.get(owner, 0)} are there")
+                self._fault(
+                    f"a step at {event.time:g} reads {before} tokens of {owner}; {self.present.get(owner, 0)} are there"
+                )
             if not before < after <= TOKENS * len(self._table("gpu", owner)):
                 self._fault(f"a step at {event.time:g} writes {owner} up to {after}, beyond its blocks, or nothing")
             self.present[owner] = after

@@ -64,6 +64,10 @@ class ThreePhase:
         """Duration of the generation under given parameters; infinite where it does not fit."""
         return float(cost.total_seconds(self.problem, self.placement(phases)))
 
+    def steps(self, phases: Phases) -> Floats:
+        """(output,) seconds of each step under given parameters."""
+        return cost.step_seconds(self.problem, self.placement(phases))
+
     def greedy(self) -> Phases:
         """One parameter after the other: the latest p1, the least alpha, beta upward while it helps, the best p2.
 

@@ -46,6 +46,11 @@ class Stream:
     share: float
     shape: float
 
+    @property
+    def name(self) -> str:
+        """What the tenant column calls it, as in a file that was read: `ChatGPT, API log`."""
+        return f"{self.model}, {self.log}"
+
 
 STREAMS = (
     Stream("ChatGPT", "Conversation log", 0.45, 0.7),
@@ -77,7 +82,7 @@ def burstgpt(
         n: requests sent.
         rate: mean requests a second over a whole week.
         model: only `ChatGPT` or `GPT-4`; None: both.
-        log: only `Conversation log` or `API log`; None: both. The tenant column tells them apart.
+        log: only `Conversation log` or `API log`; None: both. The tenant column tells all four apart.
         turns: mean turns of a conversation (3.5 in ShareGPT); a later turn waits for the answer and then `think`
             seconds.
         think: mean think time, seconds (exponential).
@@ -203,7 +208,7 @@ def _conversations(
     begun = process.sample(draw("arrival"), number)
     pause = draw("think").exponential(think, len(text))
     made = conversations(begun, count, text, answer, pause, max_context=max_context)
-    return replace(made, tenants=(s.log,), models=(s.model,))
+    return replace(made, tenants=(s.name,))
 
 
 def _calls(
@@ -214,7 +219,7 @@ def _calls(
     )
     output = LogNormal(mean=80, cv=1.0, cap=2048).sample(stream(seed, "burstgpt", s.model, s.log, "answer"), n)
     begun = process.sample(stream(seed, "burstgpt", s.model, s.log, "arrival"), n)
-    return Workload.of(begun, prompt, output, tenants=(s.log,), models=(s.model,))
+    return Workload.of(begun, prompt, output, tenants=(s.name,))
 
 
 def _failures(sent: Workload, share: float, rng: np.random.Generator) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,32 +59,32 @@ class Description:
         return table
 
     def _repr_html_(self) -> str:
-        from rich.console import Console
-
-        console = Console(record=True, file=open("/dev/null", "w"), width=80)  # noqa: SIM115
-        console.print(self)
-        return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
+        rows = (
+            f"<tr><td>{g}</td><td>{k}</td><td>{_number(v)}</td></tr>"
+            for g, f in self.groups.items()
+            for k, v in f.items()
+        )
+        return f"<table><caption>{escape(self.name)}</caption>{''.join(rows)}</table>"
 
 
 def describe(workload: Workload | Reading) -> Description:
     """The figures of a workload, or of what was read from a file together with what the reader left out."""
-    w = workload.workload if isinstance(workload, Reading) else workload
-    reading = workload if isinstance(workload, Reading) else None
+    reading = workload if isinstance(workload, Reading) else Reading(workload, "")
+    w = reading.workload
     groups = {
         "arrivals": _arrivals(w),
         "prompt": _lengths(w.prompt),
         "output": _lengths(w.output),
-        "together": {"prompt_output_rank": stats.rank_correlation(w.prompt, w.output), "tokens_total": float((w.prompt + w.output).sum())},
+        "together": {
+            "prompt_output_rank": stats.rank_correlation(w.prompt, w.output),
+            "tokens_total": float((w.prompt + w.output).sum()),
+        },
         "sessions": _sessions(w),
         "prefixes": _prefixes(w),
-    }  # fmt: skip
-    counts = [
-        dict(zip(names, np.bincount(code, minlength=len(names)).tolist(), strict=True)) for names, code in _mixes(w)
-    ]
-    return Description(
-        w.name, {name: figures for name, figures in groups.items() if figures}, *counts,
-        left_out=dict(reading.left_out) if reading else {}, notes=reading.notes if reading else (),
-    )  # fmt: skip
+    }
+    shown = {name: figures for name, figures in groups.items() if figures}
+    tenants, models = _mix(w.tenants, w.tenant), _mix(w.models, w.model)
+    return Description(w.name, shown, tenants, models, dict(reading.left_out), reading.notes)
 
 
 def figure(workload: Workload, title: str | None = None) -> Any:
@@ -152,8 +153,8 @@ def _prefixes(w: Workload) -> dict[str, float]:
     return {"chunk": float(w.prefix_chunk), "chunks": float(len(w.prefix_hash)), "ideal_reuse": stats.ideal_reuse(w)}
 
 
-def _mixes(w: Workload) -> tuple[tuple[tuple[str, ...], np.ndarray], ...]:
-    return (w.tenants, w.tenant), (w.models, w.model)
+def _mix(names: tuple[str, ...], code: np.ndarray) -> dict[str, int]:
+    return dict(zip(names, np.bincount(code, minlength=len(names)).tolist(), strict=True))
 
 
 def _bin_width(duration: float) -> float:
@@ -166,10 +167,4 @@ def _survival(values: np.ndarray, points: int = 400) -> tuple[np.ndarray, np.nda
 
 
 def _number(value: float) -> str:
-    return (
-        f"{value:,.0f}"
-        if value == round(value) and abs(value) < 1e15
-        else f"{value:,.4g}"
-        if abs(value) < 1e4
-        else f"{value:,.0f}"
-    )
+    return f"{value:,.0f}" if value == round(value) or abs(value) >= 1e4 else f"{value:,.4g}"

@@ -26,8 +26,7 @@ CANDIDATES: tuple[tuple[type[Process], float | None], ...] = (
     (GapChain, 300.0),
     (Batches, None),
 )
-"""Arrival processes that `fit` tries: the kind and the seconds a rate holds. Batches only where half of the gaps are
-0."""
+"""Arrival processes that `fit` tries: kind, and seconds that a rate holds; batches only if half of the gaps are 0."""
 
 KINDS: dict[str, type[Process]] = {"gamma": PiecewiseGamma, "chain": GapChain, "batches": Batches}
 
@@ -62,21 +61,23 @@ def fit(
     process = _best(times) if arrivals == "best" else KINDS[arrivals].fit(times, float(times[-1]), window)
     closed = bool((workload.parent >= 0).any())
     return FittedWorkload(
-        name=workload.name, source=source, licence=licence, requests=len(workload), duration=float(times[-1]), arrivals=process,
-        classes=_classes(workload), prefixes=None if closed else PrefixReuse.fit(workload),
+        name=workload.name,
+        source=source,
+        licence=licence,
+        requests=len(workload),
+        duration=float(times[-1]),
+        arrivals=process,
+        classes=_classes(workload),
+        prefixes=None if closed else PrefixReuse.fit(workload),
         sessions=_sessions(workload) if closed else None,
-    )  # fmt: skip
+    )
 
 
 def _best(times: Floats) -> Process:
     duration = float(times[-1])
     batched = float(np.mean(np.diff(times) == 0)) >= 0.5
-    able = [
-        (kind, window)
-        for kind, window in CANDIDATES
-        if duration > 2 * (window or 0) and (batched or kind is not Batches)
-    ]
-    fitted = [kind.fit(times, duration, window) for kind, window in able]
+    able = [(kind, window) for kind, window in CANDIDATES if duration > 2 * (window or 0)]
+    fitted = [kind.fit(times, duration, window) for kind, window in able if batched or kind is not Batches]
     return min(fitted, key=lambda process: _misfit(times, process))
 
 

@@ -8,6 +8,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -118,7 +119,7 @@ class FittedWorkload(msgspec.Struct, frozen=True, kw_only=True):
         for k, c in enumerate(self.classes):
             rows = which == k
             prompt[rows], output[rows] = c.lengths.sample(stream(seed, self.name, "lengths", k), int(rows.sum()))
-        columns: dict[str, object] = {}
+        columns: dict[str, Any] = {}
         if self.prefixes is not None:
             start, hashes = self.prefixes.sample(stream(seed, self.name, "prefix"), arrival, prompt)
             columns = {"prefix_start": start, "prefix_hash": hashes, "prefix_chunk": self.prefixes.chunk}

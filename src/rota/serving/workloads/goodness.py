@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -91,3 +92,15 @@ def figures(workload: Workload) -> dict[str, float]:
         "prompt_output_rank": stats.rank_correlation(workload.prompt, workload.output),
         "ideal_reuse": stats.ideal_reuse(workload),
     }
+
+
+def average(found: Sequence[Goodness]) -> Goodness:
+    """The mean of several comparisons with the same original."""
+    pairs = {
+        name: Pair(pair.original, float(np.mean([g.figures[name].generated for g in found])))
+        for name, pair in found[0].figures.items()
+    }
+    gap, prompt, output, noise = (
+        float(np.mean([getattr(g, name) for g in found])) for name in ("ks_gap", "ks_prompt", "ks_output", "ks_noise")
+    )
+    return Goodness(gap, prompt, output, noise, pairs)

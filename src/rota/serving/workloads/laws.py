@@ -7,7 +7,7 @@ object.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -150,15 +150,17 @@ def law(given: int | float | str | Law) -> Law:
     if name not in LAWS:
         raise UnknownName("law of lengths", name, LAWS)
     for key in arguments:
-        if key not in LAWS[name].__dataclass_fields__:
-            raise UnknownName(f"parameter of law {name}", key, LAWS[name].__dataclass_fields__)
+        if key not in _parameters(name):
+            raise UnknownName(f"parameter of law {name}", key, _parameters(name))
     try:
         made: Law = LAWS[name](**arguments)
     except TypeError:
-        raise InputError(
-            "law of lengths", repr(given), f"the parameters {', '.join(LAWS[name].__dataclass_fields__)}"
-        ) from None
+        raise InputError("law of lengths", repr(given), f"the parameters {', '.join(_parameters(name))}") from None
     return made
+
+
+def _parameters(name: str) -> list[str]:
+    return [field.name for field in fields(LAWS[name])]
 
 
 def _positive(of: object, *names: str) -> None:

@@ -42,7 +42,7 @@ def merge(parts: Sequence[Workload], name: str = "merged") -> Workload:
     within = np.arange(start[-1]) - np.repeat(start[:-1], length[order])
     columns = {column: rows[column][order] for column in ROW_COLUMNS}
     return Workload.of(
-        columns.pop("arrival"), columns.pop("prompt"), columns.pop("output"), name=name, tenants=tenants, models=models, **columns,
+        **columns, name=name, tenants=tenants, models=models,
         prefix_start=start, prefix_hash=hashes[np.repeat(begin, length[order]) + within],
         prefix_chunk=chunks.pop() if chunks else 512,
     )  # fmt: skip

@@ -69,7 +69,7 @@ class Profile(msgspec.Struct, frozen=True):
     def _corners(self, until: float) -> tuple[Floats, Floats]:
         rounds = math.ceil(until / (self.window * len(self.rate))) + 1
         rate = np.tile(self.rate, rounds)
-        return np.arange(len(rate) + 1) * self.window, np.concatenate([[0.0], np.cumsum(rate) * self.window])
+        return self.window * np.arange(len(rate) + 1.0), np.concatenate([[0.0], np.cumsum(rate) * self.window])
 
 
 class PiecewiseGamma(msgspec.Struct, frozen=True, tag="gamma"):
@@ -142,8 +142,10 @@ class GapChain(msgspec.Struct, frozen=True, tag="chain"):
         follow = np.full((len(used), len(used)), 1e-9)
         np.add.at(follow, (state[:-1], state[1:]), 1.0)
         gaps = np.array([np.quantile(grown[state == s], LEVELS) for s in range(len(used))])
-        drawn = np.bincount(state) / len(state) @ np.trapezoid(gaps, LEVELS, axis=1)
-        gaps *= grown.mean() / drawn  # straight lines between quantiles overstate a convex tail
+        share = np.bincount(state) / len(state)
+        excess = share @ np.trapezoid(gaps, LEVELS, axis=1) - grown.mean()  # straight lines overstate a convex tail
+        beyond = gaps[-1] - gaps[-1, 0]
+        gaps[-1] -= beyond * excess / (share[-1] * np.trapezoid(beyond, LEVELS))
         return cls(profile, _rows(follow / follow.sum(1, keepdims=True)), _rows(gaps))
 
     def sample(self, rng: np.random.Generator, n: int) -> Floats:

@@ -45,10 +45,9 @@ def autocorrelation(values: Floats, lag: int = 1) -> float:
 def ks_distance(a: Values, b: Values) -> float:
     """Two-sample Kolmogorov-Smirnov distance: the largest gap between the empirical distribution functions, in [0,
     1]."""
-    a, b = np.sort(a), np.sort(b)
     both = np.concatenate([a, b])
-    below_a = np.searchsorted(a, both, side="right") / len(a)
-    below_b = np.searchsorted(b, both, side="right") / len(b)
+    below_a = np.searchsorted(np.sort(a), both, side="right") / len(a)
+    below_b = np.searchsorted(np.sort(b), both, side="right") / len(b)
     return float(np.abs(below_a - below_b).max())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 import numpy as np
 
 from rota.core.errors import InputError, optional
@@ -39,15 +41,12 @@ class QuantileBoosting(FittedPredictor):
         x, y = features.matrix(), np.log2(lengths)
         named = [column for column in (1, 2) if x[:, column].max() < CATEGORIES]
         options = {
-            "max_iter": self.iterations,
-            "learning_rate": self.learning_rate,
-            "categorical_features": named or None,
-        }
-        models = [
-            ensemble.HistGradientBoostingRegressor(loss="quantile", quantile=level, random_state=self.seed, **options)
-            for level in LEVELS
-        ]
-        self._models = [model.fit(x, y) for model in models]
+            "loss": "quantile", "max_iter": self.iterations, "learning_rate": self.learning_rate,
+            "categorical_features": named or None, "random_state": self.seed,
+        }  # fmt: skip
+        models = [ensemble.HistGradientBoostingRegressor(quantile=level, **options) for level in LEVELS]
+        with _one_thread():
+            self._models = [model.fit(x, y) for model in models]
 
     def predict_many(self, features: Features) -> list[LengthDistribution]:
         """One distribution for each row."""
@@ -57,4 +56,11 @@ class QuantileBoosting(FittedPredictor):
 
     def _log_quantiles(self, features: Features) -> Floats:
         x = features.matrix()
-        return np.column_stack([model.predict(x) for model in self._models])
+        with _one_thread():
+            return np.column_stack([model.predict(x) for model in self._models])
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    """OpenMP on one thread: these fits are small, and threads that wait for a busy core make them 100 times slower."""
+    limits: AbstractContextManager[object] = optional("threadpoolctl").threadpool_limits(1, user_api="openmp")
+    return limits

@@ -19,5 +19,11 @@ class Reuse:
     def __init__(self, group: int = 60, threads: int = 1, ready_share: float = 0.25) -> None:
         self.group, self.threads, self.ready_share = group, threads, ready_share
         self.mechanism = Mechanism(
-            "groups", coalesce=True, asynchronous=True, reuse=True, group=group, threads=threads, ready_share=ready_share
+            "groups",
+            coalesce=True,
+            asynchronous=True,
+            reuse=True,
+            group=group,
+            threads=threads,
+            ready_share=ready_share,
         )

@@ -41,7 +41,7 @@ def first_keys(path: Path) -> list[str]:
 
 
 def _name_bad_line(path: Path, data: bytes, kind: type) -> None:
-    decoder = msgspec.json.Decoder(kind)
+    decoder: msgspec.json.Decoder[object] = msgspec.json.Decoder(kind)
     lines = data.splitlines()
     for number, line in enumerate(lines, 1):
         if not line.strip():

@@ -57,7 +57,8 @@ def sharegpt(
         begun, turn_count, lengths[:, 0], lengths[:, 1], pause, max_context=max_context, name=path.stem
     )
     notes = [
-        f"arrivals are Poisson at {rate:g} conversations/s and think times exponential, mean {think:g} s: the file has none"
+        f"arrivals are Poisson at {rate:g} conversations/s and think times exponential, mean {think:g} s: "
+        "the file has none"
     ]
     if count is estimate:
         notes.append(f"token counts are estimates: characters / {CHARACTERS_A_TOKEN}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -93,10 +93,10 @@ class Table:
         ) from None
 
 
-def read_rows(path: Path, file: object) -> list[list[str]]:
+def read_rows(path: Path, file: Iterable[str]) -> list[list[str]]:
     """All lines of an open CSV file as lists of fields; a blank line is an empty list."""
     try:
-        return list(csv.reader(file))  # type: ignore[call-overload, no-any-return]
+        return list(csv.reader(file))
     except (csv.Error, UnicodeDecodeError) as error:
         raise InputError(str(path), f"bytes that are no CSV ({error})", "a text file in UTF-8") from None
 

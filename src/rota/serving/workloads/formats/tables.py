@@ -45,6 +45,8 @@ def splitwise(path: Path) -> Reading:
 def burstgpt(path: Path, *, model: str | None = None, log: str | None = None, closed: bool = False) -> Reading:
     """BurstGPT, with 6 or 8 columns: time 0 is midnight of the first day; a row without response tokens is a failure.
 
+    Model and log type become the tenant, `ChatGPT, API log`: the models are the service's, not those of a fleet to simulate.
+
     Args:
         path: the CSV file.
         model: only this model (`ChatGPT` or `GPT-4`).
@@ -66,11 +68,11 @@ def burstgpt(path: Path, *, model: str | None = None, log: str | None = None, cl
             "empty prompt": prompt > 0,
         },
     )
-    model_code, model_names = codes(models[chosen])
-    log_code, log_names = codes(logs[chosen])
+    kinds = np.array([f"{name}, {kind}" for name, kind in zip(models[chosen], logs[chosen], strict=True)])
+    tenant, tenants = codes(kinds)
     workload = Workload.of(
-        arrival[chosen], prompt[chosen], output[chosen], model=model_code, models=model_names, tenant=log_code,
-        tenants=log_names, name=path.stem, **_sessions(table, chosen, arrival, closed),
+        arrival[chosen], prompt[chosen], output[chosen], tenant=tenant, tenants=tenants, name=path.stem,
+        **_sessions(table, chosen, arrival, closed),
     )  # fmt: skip
     return Reading(workload, "burstgpt", left_out)
 

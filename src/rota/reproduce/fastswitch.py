@@ -1,0 +1,264 @@
+"""FastSwitch: what a change of priorities costs, and what block groups, asynchronous copies and reuse each take off that.
+
+One instance serves 1,000 conversations of 5.5 turns while priorities change every 1/f iterations (traces Random and Markov).
+LLaMA-3-8B on an A10 runs at f = .01 to .04, Qwen-32B on an A100 at f = .02, as in the paper; 60 GB of CPU memory each. The
+step costs are those of the roofline presets. The paper's 1 conversation a second is several times what these instances can
+serve with texts as long as ShareGPT's, so the rates are lower: still about twice what the instance can serve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from rota.core.results import Results
+from rota.core.stats import Interval, mean_interval
+from rota.core.study import Cell, run_study
+from rota.reproduce.claims import Claim, Stated, verdict
+from rota.serving.model import Instance
+from rota.serving.preemptive import simulate_preemptive
+from rota.serving.presets import preset
+from rota.serving.workloads.sessions import sessions
+
+PAPER = "FastSwitch: Optimizing Context Switching Efficiency in Fairness-aware Large Language Model Serving (arXiv 2411.18424)"
+
+LADDER = ("per-block", "block-groups", "asynchronous", "reuse")
+ENDS = (LADDER[0], LADDER[-1])
+SIMPLE = {"sorted, coalesced": "per-block(coalesce=True)", "recompute": "recompute"}
+TRACES = ("random", "markov")
+TAILS = {"p95": "P95", "p99": "P99", "p999": "P99.9"}
+BAND = (1.4, 5.8)
+CPU_BYTES = 60e9
+PCIE = 32e9
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A model and GPU of the paper: preset, conversations a second, update frequencies, and the one the paper reports."""
+
+    name: str
+    preset: str
+    rate: float
+    frequencies: tuple[float, ...]
+    reported: float
+
+
+Places = Sequence[tuple[Setting, str, float]]
+"""Settings, traces and frequencies over which a gain is averaged."""
+
+A10 = Setting("llama-8b", "llama-3-8b/a10", 0.5, (0.01, 0.02, 0.03, 0.04), 0.04)
+A100 = Setting("qwen-32b", "qwen-32b/a100", 0.15, (0.02,), 0.02)
+
+DIFFERS = "simulated on roofline costs, 5 us a copy call assumed; {rate:g} conversations/s, not 1"
+
+
+def _ttft_claims(setting: Setting) -> Iterator[Stated]:
+    for trace in TRACES:
+        for tail, shown in TAILS.items():
+            yield Stated(
+                f"ttft-{tail}-{setting.name}-{trace}", "abstract and Fig. 8, TTFT",
+                f"{shown} TTFT is 1.4 to 5.8 times shorter than with vLLM's swapping ({setting.preset}, {trace} trace).", "1.4-5.8x",
+            )  # fmt: skip
+
+
+CLAIMS: tuple[Stated, ...] = (
+    *_ttft_claims(A10),
+    *_ttft_claims(A100),
+    Stated(
+        "tbt-p999",
+        "abstract, TBT",
+        "P99.9 time between tokens is up to 11.2 times shorter (llama-3-8b/a10).",
+        "1.4-11.2x",
+    ),
+    Stated(
+        "throughput-llama-8b", "evaluation, throughput", "Throughput rises, by up to 1.44 times (llama-3-8b/a10).", 1.44
+    ),
+    Stated(
+        "throughput-qwen-32b", "evaluation, throughput", "Throughput rises, by up to 1.44 times (qwen-32b/a100).", 1.44
+    ),
+    Stated(
+        "groups",
+        "ablation",
+        "Block groups shorten P99 TTFT against per-block copies, whatever the trace and frequency.",
+    ),
+    Stated("asynchronous", "ablation", "Asynchronous copies shorten it further."),
+    Stated("reuse", "ablation", "Reuse of CPU copies shortens it further."),
+    Stated("reuse-bytes", "section 3.3", "Reuse of CPU copies cuts the bytes that are copied out."),
+    Stated(
+        "frequency", "evaluation, update frequency", "The gain grows with the frequency of updates (0.01 against 0.04)."
+    ),
+    Stated(
+        "stall",
+        "motivation",
+        "Swapping keeps the engine standing for much of the time: up to 59.9 % of P99 latency.",
+        "59.9 %",
+    ),
+)
+STATED = {claim.id: claim for claim in CLAIMS}
+
+
+def instance(name: str) -> Instance:
+    """The preset with the paper's link (PCIe 4.0 x16, 32 GB/s each way) and CPU memory (60 GB), prompts run whole."""
+    kind = preset(name)
+    swap = replace(kind.swap, bandwidth=PCIE)
+    return replace(kind, prefill="whole", swap=swap, cpu_blocks=int(CPU_BYTES / (16 * kind.kv_bytes)))
+
+
+def execute(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """One cell: a preset, a swap mechanism, a trace, a frequency and a seed."""
+    workload = sessions(spec["conversations"], rate=spec["rate"], seed=spec["seed"])
+    run = simulate_preemptive(
+        instance(spec["preset"]), workload, spec["swap"], spec["trace"], spec["frequency"], spec["seed"]
+    )
+    return {"metrics": run.metrics}
+
+
+def cells(seeds: int, quick: bool) -> list[Cell]:
+    """The ladder at every frequency on the A10, whole FastSwitch against the rest on the A100.
+
+    `quick`: 200 conversations, the A10 alone, the ladder at the reported frequency only.
+    """
+    places = [(A10, LADDER if f == A10.reported or not quick else ENDS, f) for f in A10.frequencies]
+    chosen = [place for place in places if not quick or place[2] in (A10.frequencies[0], A10.reported)]
+    chosen += [] if quick else [(A100, ENDS, A100.reported)]
+    chosen += [(setting, tuple(SIMPLE.values()), setting.reported) for setting in ((A10,) if quick else (A10, A100))]
+    return [
+        _cell(setting, swap, trace, frequency, seed, 200 if quick else 1000)
+        for seed in range(seeds) for setting, swaps, frequency in chosen for swap in swaps for trace in TRACES
+    ]  # fmt: skip
+
+
+def run(seeds: int = 5, quick: bool = False, progress: Callable[[str], None] | None = None) -> list[Claim]:
+    """Measure every claim; those of the A100 are left out if `quick`."""
+    if progress:
+        progress("FastSwitch: swap mechanisms, traces and update frequencies")
+    study = run_study(
+        "fastswitch", cells(seeds, quick), "rota.reproduce.fastswitch:execute", progress=progress is not None
+    )
+    return judged(study)
+
+
+def judged(results: Results) -> list[Claim]:
+    """Every claim, from the cells that were run."""
+    outcome = _Outcome(results)
+    found = [
+        *_tails(outcome),
+        *_throughput(outcome),
+        _between_tokens(outcome),
+        *_ablation(outcome),
+        _frequency(outcome),
+        _stall(outcome),
+    ]
+    measured = {claim.id: claim for claim in found}
+    return [measured.get(claim.id) or claim.not_shown("not run with --quick") for claim in CLAIMS]
+
+
+class _Outcome:
+    """Ratios of metrics between swap mechanisms, paired by seed: geometric means with t-intervals of their logarithms."""
+
+    def __init__(self, results: Results) -> None:
+        self.rows = {self._key(row.labels): row.metrics for row in results}
+
+    def values(self, metric: str, setting: Setting, swap: str, trace: str, frequency: float) -> np.ndarray:
+        """(seeds,) values of a metric."""
+        chosen = (setting.name, swap, trace, frequency)
+        found = [(key[4], metrics[metric]) for key, metrics in self.rows.items() if key[:4] == chosen]
+        return np.array([value for _, value in sorted(found)])
+
+    def logs(self, metric: str, places: Places, slow: str, fast: str) -> np.ndarray:
+        """(seeds,) logarithm of how many times smaller the metric is with `fast` than with `slow`, mean over the places."""
+        each = [np.log(self.values(metric, s, slow, t, f) / self.values(metric, s, fast, t, f)) for s, t, f in places]
+        return np.mean(each, axis=0)
+
+    def gain(self, metric: str, places: Places, slow: str = "per-block", fast: str = "reuse") -> Interval:
+        """How many times smaller the metric is with `fast` than with `slow`."""
+        return _exp(mean_interval(self.logs(metric, places, slow, fast)))
+
+    def reported(self) -> list[Setting]:
+        """The settings that were run."""
+        return [s for s in (A10, A100) if any(key[0] == s.name for key in self.rows)]
+
+    def ladder(self) -> list[tuple[Setting, str, float]]:
+        """Traces and frequencies at which every rung was run."""
+        found = sorted({float(key[3]) for key in self.rows if key[:2] == (A10.name, LADDER[1])})
+        return [(A10, trace, frequency) for trace in TRACES for frequency in found]
+
+    @staticmethod
+    def _key(labels: Mapping[str, str | int]) -> tuple[Any, ...]:
+        return labels["setting"], labels["swap"], labels["trace"], float(labels["frequency"]), labels["seed"]
+
+
+def _cell(setting: Setting, swap: str, trace: str, frequency: float, seed: int, conversations: int) -> Cell:
+    labels = {"setting": setting.name, "swap": swap, "trace": trace, "frequency": f"{frequency:g}", "seed": seed}
+    spec = {"preset": setting.preset, "swap": swap, "trace": trace, "frequency": frequency, "seed": seed}
+    return Cell(labels, {**spec, "conversations": conversations, "rate": setting.rate})
+
+
+def _tails(outcome: _Outcome) -> Iterator[Claim]:
+    for setting in outcome.reported():
+        for trace in TRACES:
+            for tail in TAILS:
+                place = [(setting, trace, setting.reported)]
+                yield _gain(outcome, f"ttft-{tail}-{setting.name}-{trace}", f"ttft_{tail}", place, BAND)
+
+
+def _throughput(outcome: _Outcome) -> Iterator[Claim]:
+    for setting in outcome.reported():
+        places = [(setting, trace, setting.reported) for trace in TRACES]
+        yield _gain(outcome, f"throughput-{setting.name}", "makespan", places, (1.0, np.inf))
+
+
+def _between_tokens(outcome: _Outcome) -> Claim:
+    return _gain(outcome, "tbt-p999", "tbt_p999", [(A10, trace, A10.reported) for trace in TRACES], (1.4, 11.2))
+
+
+def _gain(outcome: _Outcome, claim: str, metric: str, places: Places, band: tuple[float, float]) -> Claim:
+    """FastSwitch against per-block swapping; beside it, the same gain of the simple alternatives."""
+    simple = {name: outcome.gain(metric, places, fast=swap).value for name, swap in SIMPLE.items()}
+    return _judged(claim, outcome.gain(metric, places), band, places[0][0], simple)
+
+
+def _ablation(outcome: _Outcome) -> Iterator[Claim]:
+    places = outcome.ladder()
+    for slow, fast, claim in zip(LADDER, LADDER[1:], ("groups", "asynchronous", "reuse"), strict=False):
+        yield _judged(claim, outcome.gain("ttft_p99", places, slow, fast), (1.0, np.inf), A10)
+    yield _judged("reuse-bytes", outcome.gain("bytes_out", places, "asynchronous", "reuse"), (1.0, np.inf), A10)
+
+
+def _frequency(outcome: _Outcome) -> Claim:
+    seldom, often = (
+        outcome.logs("ttft_p99", [(A10, trace, frequency) for trace in TRACES], *ENDS)
+        for frequency in (A10.frequencies[0], A10.reported)
+    )
+    return _judged("frequency", _exp(mean_interval(often - seldom)), (1.0, np.inf), A10)
+
+
+def _stall(outcome: _Outcome) -> Claim:
+    share = {
+        swap: mean_interval(np.concatenate([outcome.values("stall_share", A10, swap, t, A10.reported) for t in TRACES]))
+        for swap in ENDS
+    }  # fmt: skip
+    differs = "the share of all time that the engine stands still, not of P99 latency; " + DIFFERS.format(rate=A10.rate)
+    before, after = share.values()
+    return STATED["stall"].measured(
+        before.value, before[1:3], "not shown here", baseline={"FastSwitch": after.value}, differs=differs
+    )
+
+
+def _judged(
+    claim: str,
+    found: Interval,
+    band: tuple[float, float],
+    setting: Setting,
+    baseline: Mapping[str, float] | None = None,
+) -> Claim:
+    says = verdict(found[1:3], at_least=band[0], at_most=band[1])
+    differs = DIFFERS.format(rate=setting.rate)
+    return STATED[claim].measured(found.value, found[1:3], says, baseline=baseline, differs=differs)
+
+
+def _exp(interval: Interval) -> Interval:
+    return Interval(*(float(np.exp(x)) for x in interval[:3]), interval.n)

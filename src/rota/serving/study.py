@@ -1,0 +1,165 @@
+"""Studies of serving: a TOML file's workloads x fleets x policies x seeds, and what each of those runs yields."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from rota.core.errors import InputError, UnknownName
+from rota.core.registry import make
+from rota.core.results import Results
+from rota.core.store import Cell
+from rota.core.study import run_study
+from rota.core.timeline import Timeline
+from rota.serving.fleets import fleet
+from rota.serving.model import Floats
+from rota.serving.run import Run
+from rota.serving.simulate import DEFAULTS, simulate
+from rota.serving.workloads import by_name
+
+FIELDS = ("name", "domain", "seeds", "baseline", "workload", "fleet", "policies")
+CURVE_POINTS = 200
+
+
+def default_study() -> Path:
+    """The study that comes with Rota."""
+    return Path(str(files("rota.serving").joinpath("studies/default.toml")))
+
+
+def compare(
+    study: str | os.PathLike[str] | Mapping[str, Any] | None = None, *, out: str | os.PathLike[str] | None = None,
+    jobs: int | None = None, ray: str | None = None, progress: bool = True,
+) -> Results:  # fmt: skip
+    """Run a study: every workload on every fleet under every set of policies, with every seed.
+
+    Args:
+        study: path of a study file, or its content as a mapping; the study that comes with Rota if left out.
+        out: folder that keeps finished runs, so that a stopped study goes on where it was.
+        jobs, ray, progress: see `rota.core.study.run_study`.
+    """
+    name, todo = cells(default_study() if study is None else study)
+    return run_study(name, todo, f"{__name__}:execute", out=out, jobs=jobs, ray=ray, progress=progress)
+
+
+def cells(study: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[str, list[Cell]]:
+    """The name of a study and its cells.
+
+    Raises:
+        InputError, UnknownName: a file that is not TOML, a misspelt or missing field, an unknown workload, preset or policy.
+    """
+    where, table, folder = _table(study)
+    _known(where, table, FIELDS)
+    workloads = [_named(where, "workload", t, "use", ("name", "use")) for t in _tables(where, table, "workload")]
+    fleets = [_named(where, "fleet", t, "instances", None) for t in _tables(where, table, "fleet")]
+    policies = [_named(where, "policies", t, None, ("name", *DEFAULTS)) for t in _tables(where, table, "policies")]
+    for each in workloads:
+        each["use"] = _anchored(each["use"], folder)
+    for each in policies:
+        check_policies(each)
+    for each in fleets:
+        fleet({key: value for key, value in each.items() if key != "name"})
+    todo = [
+        Cell(
+            {"workload": w["name"], "fleet": f["name"], "policies": p["name"], "seed": seed},
+            {"workload": w["use"], "fleet": f, "policies": {k: v for k, v in p.items() if k != "name"}, "seed": seed},
+        )
+        for w, f, p, seed in product(workloads, fleets, policies, _seeds(where, table.get("seeds", 5)))
+    ]  # fmt: skip
+    return str(table.get("name", where)), todo
+
+
+def check_policies(specs: Mapping[str, Any]) -> None:
+    """Raise the error that a misspelt policy or parameter will cause, before any run starts."""
+    for kind, spec in specs.items():
+        if kind in DEFAULTS:
+            make(f"serving.{kind}", spec)
+
+
+def execute(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Run one cell: its metrics, and curves to draw."""
+    run = run_cell(spec)
+    curves = {name: distribution(run.requests[name]) for name in ("ttft", "tpot", "e2e")}
+    time = run.load["time"].tolist()
+    over_time = {"load": "kv_usage", "running": "running", "waiting": "waiting"}
+    curves |= {name: {"x": time, "y": run.load[column].tolist()} for name, column in over_time.items()}
+    return {"metrics": {k: v for k, v in run.metrics.items() if np.isfinite(v)}, "curves": curves}
+
+
+def timeline(spec: Mapping[str, Any]) -> Timeline:
+    """The timeline of one cell's run."""
+    return run_cell(spec).timeline
+
+
+def run_cell(spec: Mapping[str, Any]) -> Run:
+    """Simulate what one cell describes."""
+    workload = by_name(spec["workload"], seed=spec["seed"])
+    return simulate(fleet(spec["fleet"]), workload, spec["policies"], seed=spec["seed"])
+
+
+def distribution(values: Floats) -> dict[str, list[float]]:
+    """A cumulative distribution: x the value, y the share of requests at or below it."""
+    known = values[np.isfinite(values)]
+    share = np.linspace(0, 1, CURVE_POINTS)
+    return {"x": np.quantile(known, share).tolist() if len(known) else [], "y": share.tolist() if len(known) else []}
+
+
+def _table(study: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[str, Mapping[str, Any], Path]:
+    if isinstance(study, Mapping):
+        return "study", study, Path()
+    path = Path(study)
+    try:
+        return str(path), tomllib.loads(path.read_text("utf-8")), path.parent
+    except FileNotFoundError:
+        raise InputError(str(path), "no such file", "a study in TOML") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(str(path), f"what is not TOML: {error}", "a study in TOML") from None
+
+
+def _tables(where: str, table: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]]:
+    found = table.get(key, [])
+    if not isinstance(found, list) or not found or not all(isinstance(each, Mapping) for each in found):
+        raise InputError(f"{where}: {key}", "none" if not found else repr(found), f"at least one table [[{key}]]")
+    return found
+
+
+def _named(where: str, kind: str, table: Mapping[str, Any], needed: str | None, known: tuple[str, ...] | None) -> dict[str, Any]:
+    """A table of the study with a `name`, and no key that is not known."""
+    if known is not None:
+        _known(f"{where}: [[{kind}]]", table, known)
+    if needed and not isinstance(table.get(needed), str):
+        raise InputError(f"{where}: [[{kind}]]", f"{needed} = {table.get(needed)!r}", "a text")
+    spoken = ", ".join(str(table[k]) for k in table if k != "name") or "defaults"
+    return {"name": spoken, **table}
+
+
+def _known(where: str, table: Mapping[str, Any], known: Sequence[str]) -> None:
+    for key in table:
+        if key not in known:
+            raise UnknownName(where, key, known)
+
+
+def _seeds(where: str, seeds: object) -> list[int]:
+    try:
+        chosen = list(range(seeds)) if isinstance(seeds, int) else msgspec.convert(seeds, list[int])
+    except msgspec.ValidationError:
+        chosen = []
+    if not chosen:
+        raise InputError(f"{where}: seeds", repr(seeds), "a count of at least 1, or a list of whole numbers")
+    return chosen
+
+
+def _anchored(use: str, folder: Path) -> str:
+    """A relative path in a study file is relative to that file."""
+    name, bracket, rest = use.partition("(")
+    beside = folder / name.strip()
+    return f"{beside}{bracket}{rest}" if beside.is_file() else use
+
+
