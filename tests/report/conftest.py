@@ -1,9 +1,9 @@
+"""The made-up study; `synthetic` is found because pytest puts this folder on the path."""
+
+import pytest
 import synthetic
-from pytest import fixture
-
-# `synthetic` is found because pytest puts a test file's folder on the path.
 
 
-@fixture(scope="session")
+@pytest.fixture(scope="session")
 def results():
     return synthetic.results()

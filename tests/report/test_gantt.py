@@ -1,3 +1,4 @@
+import itertools
 import time
 
 import numpy as np
@@ -42,13 +43,17 @@ def test_concurrency_agrees_with_adding_up_overlaps(rows):
     found = lanes.concurrency(timeline.start, timeline.end, edges)
     slow = [
         sum(max(0.0, min(e, b) - max(s, a)) for s, e in zip(timeline.start, timeline.end, strict=True)) / (b - a)
-        for a, b in zip(edges[:-1], edges[1:], strict=True)
+        for a, b in itertools.pairwise(edges)
     ]
     assert found == pytest.approx(slow, abs=1e-9)
 
 
 def bars(figure):
-    return [(trace.name, base, base + width) for trace in figure.data for base, width in zip(trace.base, trace.x)]
+    return [
+        (trace.name, base, base + width)
+        for trace in figure.data
+        for base, width in zip(trace.base, trace.x, strict=True)
+    ]
 
 
 def test_a_small_timeline_is_drawn_row_by_row():

@@ -78,7 +78,9 @@ def test_a_missing_folder_is_one_sentence(results, tmp_path):
 
 
 def test_without_plotly_the_extra_is_named(results, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "plotly.graph_objects", None)
-    monkeypatch.setitem(__import__("sys").modules, "plotly", None)
+    def absent(module):
+        raise ModuleNotFoundError(f"No module named {module!r}", name="plotly")
+
+    monkeypatch.setattr("rota.core.errors.importlib.import_module", absent)
     with pytest.raises(MissingExtra, match=r"rota\[report\]"):
         html.write(results, "never.html")

@@ -36,9 +36,9 @@ def test_a_cell_is_deterministic():
 
 @pytest.fixture(scope="module")
 def claims():
-    small = cells(2, quick=True)
+    small = cells(1, quick=True)
     for cell in small:
-        cell.spec.update(conversations=60, rate=2.0)
+        cell.spec.update(conversations=90, rate=4.0)
     return {
         c.id: c
         for c in judged(run_study("fastswitch", small, "rota.reproduce.fastswitch:execute", jobs=1, progress=False))

@@ -1,5 +1,7 @@
-"""The preemptive engine again, one iteration and one token at a time: slow and obvious. It shares the memories' addresses
-(`KVSpace`, which has its own reference) with the clockwork, and nothing else."""
+"""The preemptive engine again, one iteration and one token at a time: slow and obvious.
+
+It shares the memories' addresses (`KVSpace`, which has its own reference) with the clockwork, and nothing else.
+"""
 
 from dataclasses import dataclass, field
 
@@ -44,7 +46,7 @@ class NaiveEngine:
     valid: dict = field(default_factory=dict)
     copies: list = field(default_factory=list)
     gaps: list = field(default_factory=list)
-    link: dict = field(default_factory=lambda: {"out": 0.0, "in": 0.0})
+    link: dict = field(default_factory=dict)
 
     def __post_init__(self):
         m, w = self.mechanism, self.workload
@@ -181,7 +183,8 @@ class NaiveEngine:
         seconds = max(
             2 * self.instance.layers * pieces * self.instance.swap_call / threads, self.instance.swap.seconds(size)
         )
-        end = self.link[way] = max(self.now, self.link[way]) + seconds
+        stream = way if self.mechanism.streams == 2 else "both"
+        end = self.link[stream] = max(self.now, self.link.get(stream, 0.0)) + seconds
         self.copies.append({"owner": owner, "way": way, "end": end})
         if way == "out":
             self.bytes_out += size

@@ -1,4 +1,4 @@
-"""The verifier of swapping: passes what the clockwork does (in test_preemptive.py), and finds every kind of fault put into it."""
+"""The verifier of swapping: passes what the clockwork does, and finds every kind of fault put into it."""
 
 from dataclasses import replace
 
@@ -64,7 +64,7 @@ def test_blocks_freed_under_a_copy(reused):
 def test_a_step_that_reads_kv_under_a_copy(reused):
     i = find(reused, lambda e: isinstance(e, Moved) and not e.outward)
     moved = reused[i]
-    with pytest.raises(RuleViolation, match="uses KV of .* under a copy"):
+    with pytest.raises(RuleViolation, match=r"uses KV of .* under a copy"):
         check([*reused[: i + 1], Step(moved.time, moved.end, [moved.owner], [moved.tokens], [moved.tokens + 1])])
 
 

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (`sys.argv` if None) and return its exit status.
 
     Returns:
-        0 done; 2 a mistake of the user's, said in one sentence on stderr; 130 interrupted; 141 a pipe's reader left.
+        0 done; 2 a mistake of the user's, said in one sentence on stderr; 130 interrupted; 1 a pipe's reader left.
     """
     try:
         app(list(sys.argv[1:] if arguments is None else arguments))
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say("interrupted", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return 1
     except (RotaError, CycloptsError) as mistake:
         return _say(str(mistake), 2)
     except OSError as error:

@@ -8,6 +8,7 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
@@ -17,7 +18,7 @@ from rota.core.registry import DOMAINS
 
 if TYPE_CHECKING:
     from rota.core.results import Results
-    from rota.core.study import Cell
+    from rota.core.store import Cell
     from rota.core.timeline import Timeline
 
 Flag = Parameter(negative=())
@@ -58,13 +59,13 @@ def compare(
         raise InputError("--gantt", str(gantt), "0 or more")
     if report is not None:
         optional("plotly")
-    domain = importlib.import_module(f"rota.{_domain(study)}.study")
-    name, cells = domain.cells(domain.default_study() if study is None else study)
+    study, domain, usual = _study(study)
+    name, cells = domain.cells(study)
     results = _run(name, cells, domain, out=out, jobs=jobs, ray=ray, progress=progress)
     wanted = [metric.strip() for metric in metrics.split(",") if metric.strip()] if metrics else None
-    _show(results, wanted, baseline, report, json)
+    _show(results, wanted, baseline or usual, report, json)
     if report is not None:
-        _write(results, report, _drawn(cells, gantt, domain), wanted, baseline)
+        _write(results, report, _drawn(cells, gantt, domain), wanted, baseline or usual)
         print(f"report: {report.resolve()}", file=sys.stderr if json else sys.stdout)
 
 
@@ -87,7 +88,8 @@ def _show(results: Results, metrics: list[str] | None, baseline: str | None, rep
         return
     from rich.console import Console
 
-    Console().print(render(found))
+    console = Console()
+    console.print(render(found, console.width if metrics is None else None))
 
 
 def _write(
@@ -110,17 +112,24 @@ def _label(cell: Cell) -> str:
     return ", ".join(f"{name} {value}" if name == "seed" else str(value) for name, value in cell.labels.items())
 
 
-def _domain(study: Path | None) -> str:
-    """The domain that a study file names; `serving` where it names none."""
-    if study is None:
-        return "serving"
+def _study(path: Path | None) -> tuple[Path, ModuleType, str | None]:
+    """A study file (the one that comes with Rota for None), the module that knows such studies, and its baseline."""
+    study = importlib.import_module("rota.serving.study").default_study() if path is None else path
+    head = _toml(study)
+    known = {name.partition(".")[0] for name in DOMAINS}
+    domain = head.get("domain", "serving")
+    if domain not in known:
+        raise UnknownName(f"{study}: domain", str(domain), known)
+    baseline = head.get("baseline")
+    if not isinstance(baseline, str | None):
+        raise InputError(f"{study}: baseline", repr(baseline), "the name of a set of policies")
+    return study, importlib.import_module(f"rota.{domain}.study"), baseline
+
+
+def _toml(study: Path) -> dict[str, Any]:
     try:
-        domain = tomllib.loads(study.read_text(encoding="utf-8")).get("domain", "serving")
+        return tomllib.loads(study.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(str(study), (error.strerror or str(error)).lower(), "a study file in TOML") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(str(study), f"what is not TOML: {error}", "a study file in TOML") from None
-    known = {name.partition(".")[0] for name in DOMAINS}
-    if domain not in known:
-        raise UnknownName(f"{study}: domain", str(domain), known)
-    return str(domain)

@@ -24,6 +24,9 @@ from typing import Any
 import rota
 from rota.core.errors import InputError, RotaError, optional
 
+WORKER = "ROTA_STUDY_WORKER"
+"""Environment variable that marks a worker."""
+
 Spec = dict[str, Any]
 Answer = tuple[int, str | Exception]
 """Position of the job, and the JSON of what it gave, or the exception it ended in."""
@@ -53,7 +56,13 @@ def run_one(execute: str, spec: Spec) -> str:
 
 
 def run(execute: str, specs: Sequence[Spec], jobs: int | None, ray: str | None) -> Generator[Answer]:
-    """On Ray if an address is given, else in `jobs` processes (default: one a processor), else here."""
+    """On Ray if an address is given, else in `jobs` processes (default: one a processor), else here.
+
+    Raises:
+        InputError: called by a worker, which imports a module that starts a study: without this, an endless brood.
+    """
+    if WORKER in os.environ:
+        raise InputError("study", "a start within a worker", 'the start under `if __name__ == "__main__":`')
     if ray is not None and specs:
         return on_ray(execute, specs, ray, jobs)
     count = min(jobs or _processors(), len(specs))
@@ -69,7 +78,7 @@ def here(execute: str, specs: Sequence[Spec]) -> Generator[Answer]:
 def processes(execute: str, specs: Sequence[Spec], jobs: int) -> Generator[Answer]:
     """In `jobs` fresh processes, which end when this one does, however it ends."""
     before = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _end_with_parent)
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin)
     try:
         with _plain_start():
             number = {pool.submit(run_one, execute, spec): i for i, spec in enumerate(specs)}
@@ -123,10 +132,13 @@ def _join(ray: ModuleType, address: str, jobs: int | None) -> None:
 def _run_far(execute: str, spec: Spec, version: str) -> str:
     if rota.__version__ != version:
         raise InputError("Ray worker", f"rota {rota.__version__}", f"rota {version}, as where the study was started")
+    os.environ[WORKER] = "1"
     return run_one(execute, spec)
 
 
-def _end_with_parent() -> None:
+def _begin() -> None:
+    """In each worker process: mark it, and let it end with its parent."""
+    os.environ[WORKER] = "1"
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_after, args=(parent,), daemon=True).start()

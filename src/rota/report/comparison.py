@@ -75,6 +75,19 @@ class Comparison:
     metrics: tuple[Metric, ...]
     rows: tuple[Row, ...]
 
+    @property
+    def varying(self) -> list[int]:
+        """Positions in `group_names` of the labels that tell groups apart."""
+        return [i for i in range(len(self.group_names)) if len({row.group[i] for row in self.rows}) > 1]
+
+    @property
+    def constant(self) -> str:
+        """The labels that are the same in every row, as text; empty if there is none."""
+        if not self.rows:
+            return ""
+        same = [i for i in range(len(self.group_names)) if i not in self.varying]
+        return ", ".join(f"{self.group_names[i]} {self.rows[0].group[i]}" for i in same)
+
     def to_dict(self) -> list[dict[str, Any]]:
         """The rows for JSON: labels, and for each metric mean, low, high, n, best, difference; null where undefined."""
         return [self._row(row) for row in self.rows]

@@ -85,9 +85,8 @@ def _log_ticks(values: Sequence[Floats]) -> dict[str, Any]:
     if not values:
         return {}
     first, last = (math.floor(math.log10(v)) for v in (min(x.min() for x in values), max(x.max() for x in values)))
-    ticks = [
-        digit * 10.0**power for power in range(first, last + 2) for digit in ((1, 2, 5) if last - first < 3 else (1,))
-    ]
+    digits = {0: (1, 2, 5), 1: (1, 2, 5), 2: (1, 2, 5), 3: (1, 3)}.get(last - first, (1,))
+    ticks = [digit * 10.0**power for power in range(first, last + 2) for digit in digits]
     return {"tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
 
 

@@ -123,10 +123,10 @@ Section = tuple[str, str, str]
 
 
 def _results(compared: Comparison) -> Section:
-    names = (*compared.group_names, compared.choice_name)
+    names = (*(compared.group_names[i] for i in compared.varying), compared.choice_name)
     head = "".join(f'<th scope="col"><button>{escape(name)}</button></th>' for name in names)
     head += "".join(f'<th scope="col" class="number"><button>{escape(m.title)}</button></th>' for m in compared.metrics)
-    body = "".join(_table_row(row, compared.metrics) for row in compared.rows)
+    body = "".join(_table_row(row, compared) for row in compared.rows)
     caption = (
         "Mean over seeds with its 95 % t-interval. ★ marks the best of its group. Below: the difference from the "
         "baseline, taken seed by seed, with its 95 % interval; coloured where the interval leaves out zero. "
@@ -136,11 +136,11 @@ def _results(compared: Comparison) -> Section:
     return "results", "Results", f'<div class="scroll" tabindex="0" role="region" aria-label="Results">{table}</div>'
 
 
-def _table_row(row: Row, metrics: Sequence[Metric]) -> str:
+def _table_row(row: Row, compared: Comparison) -> str:
     tag = ' <span class="tag">baseline</span>' if row.is_baseline else ""
-    names = "".join(f'<td class="name">{escape(name)}</td>' for name in row.group)
+    names = "".join(f'<td class="name">{escape(name)}</td>' for name in (row.group[i] for i in compared.varying))
     choice = f'<th scope="row" class="name" data-value="{escape(row.choice)}">{escape(row.choice)}{tag}</th>'
-    return f"<tr>{names}{choice}{''.join(_table_cell(row.figures[m.name], m) for m in metrics)}</tr>"
+    return f"<tr>{names}{choice}{''.join(_table_cell(row.figures[m.name], m) for m in compared.metrics)}</tr>"
 
 
 def _table_cell(figure: Estimate, metric: Metric) -> str:
@@ -224,7 +224,8 @@ def _summary(results: Results, compared: Comparison) -> str:
     groups = _count(len({row.group for row in compared.rows}), "combination")
     seeds = _count(len(results.manifest.get("seeds", ())) or 1, "seed")
     over = f" over {groups} of {' and '.join(compared.group_names)}" if compared.group_names else ""
-    return f"{choices} of {compared.choice_name}{over}, {seeds} each: {_count(len(results), 'run')}."
+    constant = f" Everywhere: {compared.constant}." if compared.constant else ""
+    return f"{choices} of {compared.choice_name}{over}, {seeds} each: {_count(len(results), 'run')}.{constant}"
 
 
 def _count(number_of: int, what: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rota.core.results import Results
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 CAPTION = (
     "mean ± half of the 95 % interval over seeds; * best of its group; below: paired difference from the baseline (b)"
 )
+NAME_WIDTH, FIGURE_WIDTH = 24, 14
 
 
 def comparison(results: Results, metrics: Iterable[str] | None = None, baseline: str | None = None) -> Table:
@@ -26,33 +28,40 @@ def comparison(results: Results, metrics: Iterable[str] | None = None, baseline:
     return render(compare(results, metrics, baseline))
 
 
-def render(compared: Comparison) -> Table:
-    """The rich table of a comparison. Labels that are the same in every row stand in the title."""
+def render(compared: Comparison, width: int | None = None) -> Table:
+    """The rich table of a comparison. Labels that are the same in every row stand in the title.
+
+    Args:
+        compared: what to show.
+        width: columns of the terminal; metrics that would not fit are left out, and the caption says so. None for all.
+    """
     from rich.markup import escape
     from rich.table import Table
 
-    varying = [i for i in range(len(compared.group_names)) if len({row.group[i] for row in compared.rows}) > 1]
-    table = Table(title=_title(compared, varying), caption=CAPTION, caption_justify="left", title_justify="left")
-    for name in (*(compared.group_names[i] for i in varying), compared.choice_name):
-        table.add_column(escape(name), overflow="fold")
-    for metric in compared.metrics:
-        table.add_column(f"{escape(metric.name)}\n[dim]{escape(metric.unit)}[/]", justify="right", overflow="fold")
-    before: tuple[str, ...] = ()
-    for row in compared.rows:
-        if row.group != before and before:
+    varying = compared.varying
+    room = len(compared.metrics) if width is None else max(1, (width - NAME_WIDTH) // FIGURE_WIDTH)
+    metrics = compared.metrics[:room]
+    caption = "; ".join([CAPTION, *_left_out(compared.metrics[room:])])
+    table = Table(
+        title=escape(compared.constant) or None, caption=caption, caption_justify="left", title_justify="left"
+    )
+    table.add_column(escape(compared.choice_name), overflow="fold", min_width=18)
+    for metric in metrics:
+        table.add_column(f"{escape(metric.name.replace('_', ' '))}\n[dim]{escape(metric.unit)}[/]", justify="right")
+    for group, rows in groupby(compared.rows, lambda row: row.group):
+        if varying:
             table.add_section()
-        group = [escape(row.group[i]) if row.group != before else "" for i in varying]
-        mark = " [dim](b)[/]" if row.is_baseline else ""
-        table.add_row(*group, escape(row.choice) + mark, *_cells(row, compared.metrics))
-        before = row.group
+            table.add_row(f"[bold]{escape(', '.join(group[i] for i in varying))}[/]")
+        for row in rows:
+            mark = " [dim](b)[/]" if row.is_baseline else ""
+            table.add_row(escape(row.choice) + mark, *_cells(row, metrics))
     return table
 
 
-def _title(compared: Comparison, varying: list[int]) -> str | None:
+def _left_out(metrics: Sequence[Metric]) -> list[str]:
     from rich.markup import escape
 
-    constant = [i for i in range(len(compared.group_names)) if i not in varying and compared.rows]
-    return ", ".join(f"{escape(compared.group_names[i])} {escape(compared.rows[0].group[i])}" for i in constant) or None
+    return [f"not shown for want of room: {escape(', '.join(metric.name for metric in metrics))}"] if metrics else []
 
 
 def _cells(row: Row, metrics: Iterable[Metric]) -> list[str]:

@@ -1,15 +1,16 @@
-"""ALISA: sparse window attention with a three-phase KV placement, against FlexGen's static split and vLLM's block swap.
+"""ALISA: sparse window attention with a three-phase KV placement, against FlexGen's split and vLLM's block swap.
 
-The model is deterministic, so no claim has an interval. Transfers do not overlap with computation unless a line says so,
-which is the paper's own sum T_c + T_m + T_r. The static split may generate the batch in waves, as FlexGen may, and takes
-the fastest split; kernel launches, gather, score sums and INT8 conversion are charged. A figure `holds` within 25 % of
-the paper's, since efficiencies and launch times are assumed, not measured.
+The model is deterministic, so no claim has an interval. Transfers do not overlap with computation unless a line says
+so: the paper's own sum T_c + T_m + T_r. The static split may generate the batch in waves, as FlexGen may, and takes the
+fastest split; kernel launches, gather, score sums and INT8 conversion are charged. A figure `holds` within 15 % of the
+paper's, since efficiencies and launch times are assumed, not measured. Waves and no overlap are what brings the gains
+near the paper's; each claim says how far off they are without.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -19,26 +20,44 @@ from rota.reproduce.claims import Claim, Stated, Verdict
 from rota.serving.residency import OfflineBatch, offline_batch, simulate_residency
 from rota.serving.residency.three_phase import Phases, ThreePhase
 
-PAPER = "Zhao, Wu, Wang: ALISA: Accelerating Large Language Model Inference via Sparsity-Aware KV Caching. ISCA 2024 (arXiv:2403.17312)"
+PAPER = (
+    "Zhao, Wu, Wang: ALISA: Accelerating Large Language Model Inference via Sparsity-Aware KV Caching. "
+    "ISCA 2024 (arXiv:2403.17312)"
+)
 
 CLAIMS = (
-    Stated("accuracy", "Figs. 8-9", "80 % KV sparsity costs less than 5 % of accuracy", "< 5 %"),
-    Stated("kv-size", "Sec. III", "The KV of OPT-13B with 512 tokens and batch 64 exceeds 25 GB", "> 25 GB"),
-    Stated("host-half", "Sec. III", "Holding half of the KV on the host multiplies the time by 3", 3.0),
-    Stated("host-all", "Sec. III", "Holding all of the KV on the host multiplies the time by 5", 5.0),
-    Stated("local-sum", "Sec. VI", "Summing local attention scores can cost more than computing them (QK^T)", "> 1x"),
+    Stated("accuracy", "evaluation, accuracy", "80 % KV sparsity costs less than 5 % of accuracy", "< 5 %"),
+    Stated("kv-size", "motivation", "The KV of OPT-13B with 512 tokens and batch 64 exceeds 25 GB", "> 25 GB"),
+    Stated("host-half", "motivation", "Holding half of the KV on the host multiplies the time by 3", 3.0),
+    Stated("host-all", "motivation", "Holding all of the KV on the host multiplies the time by 5", 5.0),
+    Stated(
+        "local-sum",
+        "evaluation, overhead",
+        "Summing local attention scores can cost more than computing them (QK^T)",
+        "> 1x",
+    ),
     Stated(
         "phase-switch",
         "Fig. 12",
         "OPT-30B at batch 64 leaves Phase I once 20 GB of KV are there, at 227 positions",
         227.0,
     ),
-    Stated("flexgen-least", "Fig. 10", "At least 1.4x FlexGen's throughput where the KV does not fit on the GPU", 1.4),
-    Stated("flexgen-most", "Fig. 10", "Up to 3.0x FlexGen's throughput", 3.0),
-    Stated("vllm-most", "Fig. 10", "Up to 1.9x vLLM's throughput", 1.9),
-    Stated("vllm-small", "Fig. 10", "vLLM is faster at the smallest batch", "< 1x"),
-    Stated("recompute", "Fig. 12", "Recomputation makes Phase III 1.2-1.3x faster", "1.2-1.3x"),
-    Stated("ablation", "Fig. 11", "Sparse attention, dynamic scheduling and compression gain about equally", 1 / 3),
+    Stated(
+        "flexgen-least",
+        "evaluation, throughput",
+        "At least 1.4x FlexGen's throughput where the KV does not fit on the GPU",
+        1.4,
+    ),
+    Stated("flexgen-most", "evaluation, throughput", "Up to 3.0x FlexGen's throughput", 3.0),
+    Stated("vllm-most", "evaluation, throughput", "Up to 1.9x vLLM's throughput", 1.9),
+    Stated("vllm-small", "evaluation, throughput", "vLLM is faster at the smallest batch", "< 1x"),
+    Stated("recompute", "evaluation, recomputation", "Recomputation makes Phase III 1.2-1.3x faster", "1.2-1.3x"),
+    Stated(
+        "ablation",
+        "evaluation, ablation",
+        "Sparse attention, dynamic scheduling and compression gain about equally",
+        1 / 3,
+    ),
     Stated("greedy-gap", "Alg. 2", "The offline greedy search comes within 1 % of the best parameters", None),
 )
 
@@ -47,7 +66,7 @@ PAIRS = (
     "llama-33b/h100-80gb",
 )  # fmt: skip
 BATCHES = (4, 8, 16, 32, 64)
-TOLERANCE = 0.25
+TOLERANCE = 0.15
 ALISA, FLEXGEN, VLLM = "sparse-window", "static-split(waves=-1)", "block-swap"
 
 Cases = list[tuple[str, int]]
@@ -93,14 +112,15 @@ def _host_shares(stated: dict[str, Stated], cases: Cases) -> list[Claim]:
         problem = offline_batch("opt-6.7b/v100-32gb", batch, overlap=False)
         return _gain(problem, "static-split(share=0)", f"static-split(share={share})")
 
-    def claim(name: str, share: float, paper: float) -> Claim:
-        others = {f"batch {batch}": times(batch, share) for batch in (4, 16)}
-        differs = "OPT-6.7B on V100 32 GB at batch 8, chosen here; the factor grows with batch and with GPU speed"
-        return stated[name].measured(
-            times(8, share), None, _near(times(8, share), paper), baseline=others, differs=differs
+    def claim(name: str, share: float) -> Claim:
+        others = {f"batch {batch}": times(batch, share) for batch in (4, 16, 32)}
+        differs = (
+            "OPT-6.7B on V100 32 GB; the factor grows with batch and GPU speed; the paper's model and batch are not "
+            "known here: batch 8 was picked after the fact, as the nearest"
         )
+        return stated[name].measured(times(8, share), None, "not shown here", baseline=others, differs=differs)
 
-    return [claim("host-half", 0.5, 3.0), claim("host-all", 1.0, 5.0)]
+    return [claim("host-half", 0.5), claim("host-all", 1.0)]
 
 
 def _local_sum(stated: dict[str, Stated], cases: Cases) -> list[Claim]:
@@ -120,8 +140,9 @@ def _over_flexgen(stated: dict[str, Stated], cases: Cases) -> list[Claim]:
     fixed, beside = _gains(overflow, ALISA, "static-split"), _gains(overflow, ALISA, FLEXGEN, overlap=True)
     int8 = _gains(overflow, ALISA, "static-split(waves=-1, kv_bits=8)")
     differs = (
-        f"{len(overflow)} cases, median {np.median(gains):.2f}x; with overlapped transfers {_range(beside)}; over one split "
-        f"of the whole batch {_range(fixed)}, as such a split reads all of it over the link in every step"
+        f"{len(overflow)} cases, median {np.median(gains):.2f}x, {sum(gain < 1.4 for gain in gains)} below 1.4x; with "
+        f"overlapped transfers {_range(beside)}; over one split of the whole batch {_range(fixed)}, as that reads its "
+        "share over the link in every step"
     )
     least, most = float(min(gains)), float(max(gains))
     return [
@@ -154,18 +175,17 @@ def _over_vllm(stated: dict[str, Stated], cases: Cases) -> list[Claim]:
 
 
 def _recompute(stated: dict[str, Stated], cases: Cases) -> list[Claim]:
-    """Seconds of the steps from p2 on, without recomputation over with it, where the greedy search found a Phase III."""
-    found = {(law, bits): _phase_three_gain(cases, law, bits) for law in (False, True) for bits in (8, 16)}
-    best = max(found[False, 8], default=1.0)
-    others = {
-        f"{'overlapped' if law else 'summed'}, {'INT8' if bits == 8 else 'FP16'}": max(gains, default=1.0)
-        for (law, bits), gains in found.items()
-    }
+    """Seconds of the steps from p2 on, without recomputation over with it, where the search found a Phase III."""
+    laws = {"summed": False, "overlapped": True}
+    found = {(law, bits): _phase_three_gain(cases, laws[law], bits) for law in laws for bits in (8, 16)}
+    gains = found["summed", 8]
+    typical = float(np.median(gains or [1.0]))
+    best = {f"best, {law}, {bits} bits": max(others, default=1.0) for (law, bits), others in found.items()}
     differs = (
-        f"best of {len(found[False, 8])} cases with a Phase III; recomputing runs all layers for a token, which costs the GPU "
-        "more than the link saves unless transfers overlap"
+        f"median of {len(gains)} cases with a Phase III, INT8; recomputing runs all layers for a token, so it pays "
+        "where the KV is FP16 or transfers overlap"
     )
-    return [stated["recompute"].measured(best, None, _near(best, 1.25), baseline=others, differs=differs)]
+    return [stated["recompute"].measured(typical, None, _holds(1.15 <= typical < 1.35), baseline=best, differs=differs)]
 
 
 def _phase_three_gain(cases: Cases, overlap: bool, kv_bits: int) -> list[float]:
@@ -198,10 +218,11 @@ def _gain_shares(problem: OfflineBatch) -> np.ndarray:
 
 
 def _greedy_gap(stated: dict[str, Stated], cases: Cases) -> list[Claim]:
-    gaps = [_gap(offline_batch(pair, batch, overlap=law)) for (pair, batch), law in product(cases, (False, True))]
+    overflow = [case for case in cases if not _fits(*case)]
+    gaps = [_gap(offline_batch(pair, batch, overlap=law)) for (pair, batch), law in product(overflow, (False, True))]
     differs = (
-        f"largest of {len(gaps)} cases, {sum(gap > 1e-9 for gap in gaps)} of them above 0, with and without overlap; optimum over "
-        "every p1 and p2, 101 alphas and 21 betas; the paper gives no figure"
+        f"largest of {len(gaps)} cases that overflow, with and without overlap, {sum(gap > 1e-9 for gap in gaps)} of "
+        "them above 0; optimum over every p1 and p2, 101 alphas and 21 betas; the paper gives no figure"
     )
     return [stated["greedy-gap"].measured(max(gaps), None, _holds(max(gaps) < 0.01), differs=differs)]
 
@@ -215,7 +236,7 @@ def _space(problem: OfflineBatch, kv_bits: int) -> ThreePhase:
     return ThreePhase(problem, 0.2, kv_bits, 1.0, np.linspace(0, 1, 101), np.linspace(0, 1, 21))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _metrics(problem: OfflineBatch, policy: str) -> dict[str, float]:
     return simulate_residency(problem, policy).metrics
 

@@ -16,10 +16,12 @@ import numpy as np
 from rota.core.errors import InputError, optional
 from rota.core.seeds import stream
 from rota.serving.measurements import Measurements, StepLog, Work
-from rota.serving.model import BLOCK, Floats, Instance, StepCost
+from rota.serving.model import BLOCK, Floats, Instance, Ints, StepCost
 
 KNOTS = (1.0, 128.0, 512.0, 2048.0)
 """Where g may bend when there is no instance to start from (tokens)."""
+BUDGETS = (2048, 8192, 16384)
+"""Prompt tokens a step that engines come with: vLLM's and SGLang's usual settings."""
 HOLD = 1e-3
 """Strength with which a coefficient is held at its starting value, against one measurement."""
 
@@ -50,6 +52,7 @@ class Calibration:
         instance: the starting instance with fitted step costs.
         heldout: error by metric (`step`, or `ttft` and `tpot`) on rows that the fit has not seen.
         before: the same of the starting instance; empty where there was none.
+        misfit: mean |log(predicted / measured)| over the rows that the fit has seen.
         measured, predicted: the held-out rows by metric, seconds.
         fitted_rows: how many rows the fit has seen.
     """
@@ -57,6 +60,7 @@ class Calibration:
     instance: Instance
     heldout: Mapping[str, Error]
     before: Mapping[str, Error]
+    misfit: float
     measured: Mapping[str, Floats]
     predicted: Mapping[str, Floats]
     fitted_rows: int
@@ -66,7 +70,7 @@ class Calibration:
         from dataclasses import asdict
 
         errors = {name: {m: asdict(e) for m, e in of.items()} for name, of in (("heldout", self.heldout), ("before", self.before))}
-        return {"instance": asdict(self.instance), **errors, "fitted_rows": self.fitted_rows}
+        return {"instance": asdict(self.instance), **errors, "misfit": self.misfit, "fitted_rows": self.fitted_rows}
 
     def figure(self) -> Any:
         """Predicted against measured seconds of the held-out rows, on logarithmic axes (a plotly figure)."""
@@ -101,6 +105,9 @@ class Calibration:
 def calibrate(measurements: Measurements, base: Instance | None = None, holdout: float = 0.3, seed: int = 0) -> Calibration:
     """Fit step costs to a part of the measurements and judge them on the rest.
 
+    Measurements from outside the engine do not say how its scheduler batches prompts; there, whole and chunked prefill with
+    the budgets of `BUDGETS` are tried beside what `base` has, and the one with the least misfit on the fitted rows is kept.
+
     Args:
         measurements: a `StepLog`, `ClientLog` or `LoadTable`.
         base: the instance to start from; gives memory, limits and unidentified coefficients. May be left out for a `StepLog`.
@@ -111,26 +118,33 @@ def calibrate(measurements: Measurements, base: Instance | None = None, holdout:
         InputError: too few rows, a share out of range, or no `base` where one is needed.
         MissingExtra: scipy is not installed.
     """
-    if not 0 < holdout < 1:
-        raise InputError("holdout", str(holdout), "a share between 0 and 1")
-    kept = min(len(measurements) - 1, max(1, round(holdout * len(measurements))))
-    if kept < 1:
-        raise InputError("measurements", f"{len(measurements)} row", "at least 2: one to fit, one to judge")
-    order = stream(seed, "calibrate", "holdout").permutation(len(measurements))
-    aside, used = np.sort(order[:kept]), np.sort(order[kept:])
+    used, aside = split(len(measurements), holdout, seed)
     start = base or _unknown_engine(measurements)
-    cost = fit(measurements.work(used, start.max_batched_tokens), base.cost if base else None)
-    instance = replace(start, name=f"{start.name} (calibrated)" if base else start.name, cost=cost)
-    measured = {m: v[aside] for m, v in measurements.measured().items()}
-    predicted, earlier = _predicted(measurements, instance, aside), _predicted(measurements, base, aside)
+    name = f"{start.name} (calibrated)" if base else start.name
+    tried = [_fitted(measurements, used, engine, base) for engine in _engines(start, measurements)]
+    misfit, instance = min(tried, key=lambda pair: pair[0])
+    measured, predicted = measurements.measured(aside), measurements.predict(aside, instance)
+    earlier = measurements.predict(aside, base) if base else {}
     return Calibration(
-        instance=instance,
+        instance=replace(instance, name=name),
         heldout={m: Error.of(measured[m], predicted[m]) for m in measured},
         before={m: Error.of(measured[m], earlier[m]) for m in earlier},
+        misfit=misfit,
         measured=measured,
         predicted=predicted,
         fitted_rows=len(used),
     )
+
+
+def split(rows: int, holdout: float, seed: int) -> tuple[Ints, Ints]:
+    """Row numbers to fit and to judge, drawn at random, each ascending."""
+    if not 0 < holdout < 1:
+        raise InputError("holdout", str(holdout), "a share between 0 and 1")
+    if rows < 2:
+        raise InputError("measurements", f"{rows} row", "at least 2: one to fit, one to judge")
+    kept = min(rows - 1, max(1, round(holdout * rows)))
+    order = stream(seed, "calibrate", "holdout").permutation(rows)
+    return np.sort(order[kept:]), np.sort(order[:kept])
 
 
 def fit(work: Work, base: StepCost | None = None) -> StepCost:
@@ -155,16 +169,14 @@ def design(work: Work, knots: tuple[float, ...]) -> Floats:
     Columns: base of decode steps, base of other steps, slope of g between the knots, per_sequence, per_kv_token,
     quadratic, per_prompt.
     """
-    steps = work.quiet + work.mixed
-    with_decodes = np.minimum(1.0, work.decoding)
-    chunk = np.divide(work.prompt_tokens, work.mixed, out=np.zeros_like(steps), where=work.mixed > 0)
+    steps, chunks = work.quiet + work.mixed, work.mixed + work.pure
+    chunk = np.divide(work.prompt_tokens, chunks, out=np.zeros_like(steps), where=chunks > 0)
+    parts = ((work.quiet, work.decoding), (work.mixed, work.decoding + chunk), (work.pure, chunk))
     slopes = [
-        work.quiet * (np.clip(work.decoding, a, b) - a) + work.mixed * (np.clip(work.decoding + chunk, a, b) - a)
+        np.sum([count * (np.clip(tokens, a, b) - a) for count, tokens in parts], axis=0)
         for a, b in zip(knots[:-1], (*knots[1:-1], np.inf), strict=True)
     ]
-    return np.column_stack(
-        [steps * with_decodes, steps * (1 - with_decodes), *slopes, steps * work.decoding, steps * work.kv_tokens, work.pairs, work.prompts]
-    )
+    return np.column_stack([steps, work.pure, *slopes, steps * work.decoding, steps * work.kv_tokens, work.pairs, work.prompts])
 
 
 def _knots(cost: StepCost | None) -> tuple[float, ...]:
@@ -193,5 +205,26 @@ def _unknown_engine(measurements: Measurements) -> Instance:
     return Instance("calibrated", flat, blocks=-(-seen // BLOCK), max_batched_tokens=max(8192, int(measurements.prefill_tokens.max())))
 
 
-def _predicted(measurements: Measurements, instance: Instance | None, rows: np.ndarray) -> dict[str, Floats]:
-    return {} if instance is None else {m: v[rows] for m, v in measurements.predict(instance).items()}
+def _engines(start: Instance, measurements: Measurements) -> list[Instance]:
+    if isinstance(measurements, StepLog):
+        return [start]
+    others = [replace(start, prefill=mode, max_batched_tokens=budget) for mode in ("chunked", "whole") for budget in BUDGETS]
+    return [start, *(engine for engine in others if engine != start)]
+
+
+def _fitted(measurements: Measurements, rows: Ints, engine: Instance, base: Instance | None) -> tuple[float, Instance]:
+    """Misfit on the fitted rows, and the instance; a scheduler that cannot take a measured prompt has an infinite misfit."""
+    instance = replace(engine, cost=fit(measurements.work(rows, engine), base.cost if base else None))
+    measured = measurements.measured(rows)
+    try:
+        predicted = measurements.predict(rows, instance)
+    except InputError:
+        if engine == base:
+            raise
+        return np.inf, instance
+    return float(np.mean([_distance(measured[m], predicted[m]) for m in measured])), instance
+
+
+def _distance(measured: Floats, predicted: Floats) -> float:
+    there = (measured > 0) & (predicted > 0)
+    return float(np.mean(np.abs(np.log(predicted[there] / measured[there])))) if there.any() else 0.0

@@ -1,15 +1,15 @@
 """Memory for KV as addresses: which blocks each owner holds, and how many contiguous copies it takes to move them.
 
-An address is the index of a 16-token block. An allocator decides which free addresses an owner gets; `KVSpace` keeps the
-block tables on top of it. Three allocators, by name in `ALLOCATORS`: `paged` (a stack of free blocks, as in vLLM 0.3.3),
-`sorted` (lowest address first), `groups` (FastSwitch's dynamic block groups, arXiv 2411.18424, section 3).
+An address is the index of a 16-token block. An allocator decides which free addresses an owner gets; `KVSpace` keeps
+the block tables on top of it. Three allocators, by name in `ALLOCATORS`: `paged` (a stack of free blocks, as in vLLM
+0.3.3), `sorted` (lowest address first), `groups` (FastSwitch's dynamic block groups, arXiv 2411.18424, section 3).
 """
 
 from __future__ import annotations
 
 import heapq
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -69,7 +69,7 @@ class SortedFreeList:
 
 
 class BlockGroups:
-    """Contiguous groups: an owner gets a large group and fills it block by block; its unused tail stays set aside for it.
+    """Contiguous groups: an owner gets a large group and fills it block by block; the unused tail stays its own.
 
     When no free group is left, the unused tail of another owner's group is split. Neighbours merge when they are freed.
 
@@ -91,7 +91,8 @@ class BlockGroups:
         taken: list[int] = []
         self.free -= count
         while (missing := count - len(taken)) > 0:
-            start, end = self._tails.pop(owner, None) or self._new_group(missing, taken[-1] if taken else after)
+            tail = self._tails.pop(owner) if owner in self._tails else None
+            start, end = tail or self._new_group(missing, taken[-1] if taken else after)
             stop = min(end, start + missing)
             taken.extend(range(start, stop))
             if stop < end:
@@ -107,7 +108,7 @@ class BlockGroups:
             self._merge(*self._tails.pop(owner))
 
     def _new_group(self, missing: int, after: int) -> tuple[int, int]:
-        """A group for an owner that still needs `missing` blocks: best at `after`, else the tightest fit, else what there is."""
+        """A group for an owner that lacks `missing` blocks: next to its last one, else the tightest fit, else any."""
         wanted = max(missing, self.group)
         if after + 1 in self._end_of:
             return self._cut(after + 1, wanted)
@@ -158,7 +159,11 @@ class BlockGroups:
         return end
 
 
-ALLOCATORS = {"paged": FreeStack, "sorted": SortedFreeList, "groups": BlockGroups}
+ALLOCATORS: dict[str, Callable[[int], Allocator]] = {
+    "paged": FreeStack,
+    "sorted": SortedFreeList,
+    "groups": BlockGroups,
+}
 
 
 class KVSpace:

@@ -10,13 +10,13 @@ Each form can say what work the engine did in which span of time (`work`, from w
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
 import numpy as np
 
 from rota.core.errors import InputError
-from rota.serving.model import Fleet, Floats, Instance, StepCost, Workload
+from rota.serving.model import Fleet, Floats, Instance, Ints, StepCost, Workload
 
 ROUNDS = 10
 """Requests that each client of a simulated closed-loop test sends, one after another."""
@@ -29,8 +29,9 @@ class Work:
     Attributes:
         seconds: length of the span.
         quiet: steps in it that only decoded.
-        mixed: steps in it that also, or only, took prompt tokens.
-        decoding: mean number of sequences that decode in a step.
+        mixed: steps in it that decoded and took prompt tokens.
+        pure: steps in it that only took prompt tokens.
+        decoding: mean number of sequences that decode in a quiet or mixed step.
         kv_tokens: mean number of KV tokens that those hold.
         prompt_tokens: prompt tokens taken in, in all.
         pairs: sum of c * (p + c / 2) over prompt chunks of c new tokens on p cached ones.
@@ -40,6 +41,7 @@ class Work:
     seconds: Floats
     quiet: Floats
     mixed: Floats
+    pure: Floats
     decoding: Floats
     kv_tokens: Floats
     prompt_tokens: Floats
@@ -57,13 +59,13 @@ class Measurements(Protocol):
     def __len__(self) -> int:
         """Rows."""
 
-    def work(self, rows: np.ndarray, budget: int) -> Work:
-        """Work and time of the spans that `rows` speak of; `budget` is the most prompt tokens of a step."""
+    def work(self, rows: Ints, engine: Instance) -> Work:
+        """Work and time of the spans that `rows` speak of, on an engine with this scheduler."""
 
-    def measured(self) -> dict[str, Floats]:
-        """Measured seconds by metric, one for each row; NaN where a row has none."""
+    def measured(self, rows: Ints) -> dict[str, Floats]:
+        """Measured seconds by metric, one for each of `rows`; NaN where a row has none."""
 
-    def predict(self, instance: Instance) -> dict[str, Floats]:
+    def predict(self, rows: Ints, instance: Instance) -> dict[str, Floats]:
         """What `instance` would have shown, in the shape of `measured`."""
 
 
@@ -71,7 +73,7 @@ class _Columns:
     """Equally long columns of finite, non-negative numbers."""
 
     def __post_init__(self) -> None:
-        columns = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.type == "Floats"}  # type: ignore[arg-type]
         size = len(next(iter(columns.values())))
         if size == 0:
             raise InputError(type(self).__name__, "no rows", "at least one measurement")
@@ -101,21 +103,21 @@ class StepLog(_Columns):
     prompts: Floats
     seconds: Floats
 
-    def work(self, rows: np.ndarray, budget: int) -> Work:
+    def work(self, rows: Ints, engine: Instance) -> Work:
         """Every step is a span."""
-        mixed = (self.prefill_tokens[rows] > 0).astype(float)
+        decodes, prompts = self.decoding[rows] > 0, self.prefill_tokens[rows] > 0
         return Work(
-            self.seconds[rows], 1 - mixed, mixed, self.decoding[rows], self.kv_tokens[rows], self.prefill_tokens[rows],
-            self.pairs[rows], self.prompts[rows],
+            self.seconds[rows], 1.0 * ~prompts, 1.0 * (prompts & decodes), 1.0 * (prompts & ~decodes), self.decoding[rows],
+            self.kv_tokens[rows], self.prefill_tokens[rows], self.pairs[rows], self.prompts[rows],
         )  # fmt: skip
 
-    def measured(self) -> dict[str, Floats]:
+    def measured(self, rows: Ints) -> dict[str, Floats]:
         """Seconds of each step."""
-        return {"step": self.seconds}
+        return {"step": self.seconds[rows]}
 
-    def predict(self, instance: Instance) -> dict[str, Floats]:
+    def predict(self, rows: Ints, instance: Instance) -> dict[str, Floats]:
         """Step durations by the instance's cost."""
-        return {"step": step_seconds(instance.cost, self)}
+        return {"step": step_seconds(instance.cost, self)[rows]}
 
 
 @dataclass(frozen=True)
@@ -128,64 +130,71 @@ class ClientLog(_Columns):
     ttft: Floats
     tpot: Floats
 
-    def work(self, rows: np.ndarray, budget: int) -> Work:
+    def work(self, rows: Ints, engine: Instance) -> Work:
         """Two spans a request, waiting and decoding; what else went on in them is read off all the other requests."""
         first = self.arrival + self.ttft
         finish = first + self.tpot * (self.output - 1)
         during = _Activity(first, finish, self)
-        waiting = during.span(self.arrival[rows], first[rows], budget, None)
+        waiting = during.span(self.arrival[rows], first[rows], engine, None)
         some = rows[self.output[rows] > 1]
-        return waiting.join(during.span(first[some], finish[some], budget, self.output[some] - 1))
+        return waiting.join(during.span(first[some], finish[some], engine, self.output[some] - 1))
 
-    def measured(self) -> dict[str, Floats]:
+    def measured(self, rows: Ints) -> dict[str, Floats]:
         """TTFT, and TPOT of requests with more than one token."""
-        return {"ttft": self.ttft, "tpot": np.where(self.output > 1, self.tpot, np.nan)}
+        return {"ttft": self.ttft[rows], "tpot": np.where(self.output > 1, self.tpot, np.nan)[rows]}
 
-    def predict(self, instance: Instance) -> dict[str, Floats]:
+    def predict(self, rows: Ints, instance: Instance) -> dict[str, Floats]:
         """TTFT and TPOT of the same requests, simulated on one instance."""
         order = np.argsort(self.arrival, kind="stable")
         load = Workload.of(self.arrival[order], self.prompt[order], self.output[order], name="client log")
         found = _latencies(instance, load)
-        back = np.argsort(order, kind="stable")
+        back = np.argsort(order, kind="stable")[rows]
         return {name: values[back] for name, values in found.items()}
 
 
 @dataclass(frozen=True)
 class LoadTable(_Columns):
-    """Mean TTFT and TPOT of closed-loop tests: `concurrency` clients, each sending `isl` tokens for `osl`, one after another."""
+    """Mean TTFT and TPOT of closed-loop tests: `concurrency` clients, each sending `isl` tokens for `osl`, one after another.
+
+    Attributes:
+        spare: how many sequences fewer than clients the engine runs at once: 1 where its batch limit was set to the
+            concurrency and its scheduler works a step ahead, so that a finished sequence's place is free a step late.
+    """
 
     isl: Floats
     osl: Floats
     concurrency: Floats
     ttft: Floats
     tpot: Floats
+    spare: int = 0
 
-    def work(self, rows: np.ndarray, budget: int) -> Work:
-        """The decoding span of a mean request, by Little's law, and the first span of a lone client."""
+    def work(self, rows: Ints, engine: Instance) -> Work:
+        """The decoding span of a mean request (by Little's law), and the first span of a lone client."""
         isl, osl, clients = self.isl[rows], np.maximum(self.osl[rows], 2), self.concurrency[rows]
-        steps = osl - 1
-        seconds = steps * self.tpot[rows]
-        share = seconds / (seconds + self.ttft[rows])
-        others = (clients - 1) * share
-        mixed = np.minimum(steps, others * np.ceil(isl / budget))
-        decoding = 1 + others
-        kv = decoding * (isl + osl / 2)
-        busy = Work(seconds, steps - mixed, mixed, decoding, kv, others * isl, others * isl**2 / 2, others)
+        seconds = (osl - 1) * self.tpot[rows]
+        others = (clients - 1) * seconds / (seconds + self.ttft[rows])
+        quiet, mixed, pure = _steps(osl - 1, others, others * isl, engine)
+        kv = (1 + others) * (isl + osl / 2)
+        busy = Work(seconds, quiet, mixed, pure, 1 + others, kv, others * isl, others * isl**2 / 2, others)
         alone = clients == 1
         zero, one, n = np.zeros(alone.sum()), np.ones(alone.sum()), isl[alone]
-        return busy.join(Work(self.ttft[rows][alone], zero, np.ceil(n / budget), zero, zero, n, n**2 / 2, one))
+        chunks = np.ceil(n / engine.max_batched_tokens)
+        return busy.join(Work(self.ttft[rows][alone], zero, zero, chunks, zero, zero, n, n**2 / 2, one))
 
-    def measured(self) -> dict[str, Floats]:
+    def measured(self, rows: Ints) -> dict[str, Floats]:
         """Mean TTFT and TPOT of each test."""
-        return {"ttft": self.ttft, "tpot": self.tpot}
+        return {"ttft": self.ttft[rows], "tpot": self.tpot[rows]}
 
-    def predict(self, instance: Instance) -> dict[str, Floats]:
+    def predict(self, rows: Ints, instance: Instance) -> dict[str, Floats]:
         """Mean TTFT and TPOT of simulated closed-loop tests."""
-        means = [
-            {name: float(np.nanmean(v)) for name, v in _latencies(instance, closed_loop(int(c), int(i), int(o))).items()}
-            for i, o, c in zip(self.isl, self.osl, self.concurrency, strict=True)
-        ]
+        means = [self._means(i, instance) for i in rows]
         return {name: np.array([mean[name] for mean in means]) for name in ("ttft", "tpot")}
+
+    def _means(self, row: int, instance: Instance) -> dict[str, float]:
+        clients = int(self.concurrency[row])
+        room = max(1, min(instance.max_sequences, clients - self.spare))
+        load = closed_loop(clients, int(self.isl[row]), int(self.osl[row]))
+        return {name: float(np.nanmean(v)) for name, v in _latencies(replace(instance, max_sequences=room), load).items()}
 
 
 class _Activity:
@@ -200,25 +209,33 @@ class _Activity:
         self._firsts = first[order]
         self._sums = [np.concatenate([[0.0], np.cumsum(v[order])]) for v in (log.prompt, log.prompt**2 / 2, np.ones_like(first))]
 
-    def span(self, start: Floats, end: Floats, budget: int, steps: Floats | None) -> Work:
-        """Work in the half-open spans (start, end]; without `steps`, they are counted by the tokens that others received."""
+    def span(self, start: Floats, end: Floats, engine: Instance, decodes: Floats | None) -> Work:
+        """Work in the half-open spans (start, end]; without `decodes`, steps are counted by the tokens that others received."""
         length = np.maximum(end - start, 1e-12)
         running, held, tokens = (
             (np.interp(end, self._times, c) - np.interp(start, self._times, c)) / length for c in (self._running, self._held, self._tokens)
         )
         since, until = (np.searchsorted(self._firsts, t, side="right") for t in (start, end))
         prompt, pairs, prompts = (s[until] - s[since] for s in self._sums)
-        chunks = np.maximum(prompts, np.ceil(prompt / budget)) if steps is not None else np.maximum(1.0, np.ceil(prompt / budget))
-        seen = np.divide(tokens * length, running, out=np.zeros_like(length), where=running > 1e-9)
-        count = np.maximum(chunks, seen) if steps is None else steps
-        mixed = np.minimum(count, chunks * (prompt > 0))
-        return Work(end - start, count - mixed, mixed, running, held, prompt, pairs, prompts)
+        if decodes is None:
+            decodes = np.divide(tokens * length, running, out=np.zeros_like(length), where=running > 1e-9)
+        quiet, mixed, pure = _steps(decodes, prompts, prompt, engine)
+        return Work(end - start, quiet, mixed, pure, running, held, prompt, pairs, prompts)
 
     def _integral(self, first: Floats, finish: Floats, weight: Floats) -> Floats:
         change = np.zeros(len(self._times))
         np.add.at(change, np.searchsorted(self._times, first), weight)
         np.add.at(change, np.searchsorted(self._times, finish), -weight)
         return np.concatenate([[0.0], np.cumsum(np.cumsum(change)[:-1] * np.diff(self._times))])
+
+
+def _steps(decodes: Floats, prompts: Floats, tokens: Floats, engine: Instance) -> tuple[Floats, Floats, Floats]:
+    """Steps that only decode, do both, only take prompts, given how many decode and what prompts come in the same time."""
+    size = np.divide(tokens, prompts, out=np.ones_like(tokens), where=prompts > 0)
+    together = np.maximum(1.0, np.minimum(prompts / np.maximum(decodes, 1.0), engine.max_batched_tokens // np.maximum(size, 1.0)))
+    chunks = np.maximum(prompts / together, tokens / engine.max_batched_tokens)
+    mixed = np.minimum(decodes, chunks) if engine.prefill == "chunked" else np.zeros_like(chunks)
+    return decodes - mixed, mixed, chunks - mixed
 
 
 def step_seconds(cost: StepCost, log: StepLog) -> Floats:

@@ -1,8 +1,8 @@
 """One instance whose requests' priorities change while they run: the setting of FastSwitch (arXiv 2411.18424).
 
-The engine is that of vLLM 0.3.3: continuous batching, prompts in steps of their own, paged KV. Conversations have turns;
-between turns, and when a request loses its place, the KV goes to CPU memory by the swap mechanism. Every 1/f iterations the
-priorities change; the requests of highest priority that fit are served, the others leave the GPU.
+The engine is that of vLLM 0.3.3: continuous batching, prompts in steps of their own, paged KV. Conversations have
+turns; between turns, and when a request loses its place, the KV goes to CPU memory by the swap mechanism. Every 1/f
+iterations the priorities change; the requests of highest priority that fit are served, the others leave the GPU.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def simulate_preemptive(
         audit: keep what `rota.serving.verify_swap` needs.
 
     Raises:
-        InputError: a request that cannot fit into the instance, a conversation that branches, or one whose later prompt is
-            shorter than what was said before.
+        InputError: a request that cannot fit into the instance, a conversation that branches, or one whose later prompt
+            is shorter than what was said before.
     """
     owner, child = _conversations(workload)
     _check_fit(instance, workload)

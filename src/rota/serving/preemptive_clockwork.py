@@ -1,7 +1,8 @@
 """The clockwork of one instance under priorities that change: continuous batching, copies, and skipping ahead.
 
-It goes in one step to the next iteration at which anything can change (an arrival, an end, a copy that lands, an update of
-the priorities, the last free block): k decode steps over B sequences take k * first + B * per_kv_token * k * (k - 1) / 2.
+It goes in one step to the next iteration at which anything can change (an arrival, an end, a copy that lands, an update
+of the priorities, the last free block): k decode steps over B sequences take k * first + B * per_kv_token * k * (k - 1)
+/ 2.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from rota.serving.horizon import blocks_due, steps_in_memory, steps_until
 from rota.serving.model import BLOCK, Floats, Instance, Ints, Workload, blocks_for
 from rota.serving.preemptive_run import Diary, PreemptiveRun
 from rota.serving.swap_audit import Event, Step
@@ -20,7 +22,7 @@ from rota.serving.swapping import Copy, Mechanism, Swapper
 
 
 class Clockwork:
-    """The state of the engine. A request is waiting, incoming (its KV is being copied in), ready (to be prefilled) or running."""
+    """The engine. A request is waiting, incoming (its KV is being copied in), ready (to be prefilled) or running."""
 
     def __init__(
         self, instance: Instance, workload: Workload, owner: Ints, child: Ints, mechanism: Mechanism,
@@ -143,7 +145,7 @@ class Clockwork:
             self._issued(request, copy)
 
     def _spare_copies(self) -> list[int]:
-        """Owners whose CPU copies may be cut: first those also on the GPU, then idle conversations; low priority first."""
+        """Owners whose CPU copies may be cut: those also on the GPU, then idle ones; each by rising priority."""
         on_gpu = {self.owner[r] for r in self._on_gpu()}
         kept = [o for o in self.swapper.cpu.tables if o in on_gpu or o not in self.live]
         return sorted(kept, key=lambda o: (o not in on_gpu, self.priority[o], o))
@@ -174,13 +176,15 @@ class Clockwork:
 
     def _fits(self, request: int) -> bool:
         present = len(self._on_gpu())
-        reserve = self.instance.watermark_blocks if present else 0
-        room = self.swapper.gpu.free - reserve
         return (
-            self._need(request) <= room
+            self._need(request) <= self._room()
             and present < self.instance.max_sequences
             and self.owner[request] not in self.swapper.flying
         )
+
+    def _room(self) -> int:
+        """Free GPU blocks, less the watermark if anything is on the GPU."""
+        return self.swapper.gpu.free - (self.instance.watermark_blocks if self._on_gpu() else 0)
 
     def _enter(self, request: int) -> None:
         owner = self.owner[request]
@@ -244,32 +248,12 @@ class Clockwork:
         event = min((c.end for c in self.swapper.flying.values()), default=math.inf)
         if self.coming:
             event = min(event, self.coming[0][0])
-        return self._steps_in_memory(context, held, steps_until(event - self.now, first, slope, most))
-
-    def _steps_in_memory(self, context: Ints, held: Ints, most: int) -> int:
-        """The most steps, up to `most`, for which there are free blocks; one is known to fit."""
-
-        def fits(steps: int) -> bool:
-            return int(np.maximum(-(-(context + steps) // BLOCK) - held, 0).sum()) <= self.swapper.gpu.free
-
-        if fits(most):
-            return most
-        low, high = 1, most
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if fits(middle) else (low, middle)
-        return low
+        most = steps_until(event - self.now, first, slope, most)
+        return steps_in_memory(context, held, self.swapper.gpu.free, most)
 
     def _take_blocks(self, context: Ints, held: Ints, steps: int) -> None:
-        """Blocks that the batch fills during the steps, in the order in which it does: by step, then by place in the batch."""
-        extra = -(-(context + steps) // BLOCK) - held
-        due = [
-            (BLOCK * (int(held[i]) + more) + 1 - int(context[i]), i)
-            for i in np.flatnonzero(extra > 0).tolist()
-            for more in range(int(extra[i]))
-        ]
-        for _, i in sorted(due):
-            self.swapper.grow(self.owner[self.running[i]], 1, self.now)
+        for place in blocks_due(context, held, steps):
+            self.swapper.grow(self.owner[self.running[place]], 1, self.now)
 
     def _make_room(self) -> bool:
         """Blocks for the next step: wait for copies out of the GPU, then preempt the request of lowest priority.
@@ -332,29 +316,10 @@ class Clockwork:
         return blocks_for(int(self.prompt[request] + self.generated[request]))
 
     def _fresh(self, request: int) -> int:
-        """Tokens to prefill for the next token: none if only the KV of the last token is missing, which a decode step writes."""
+        """Tokens to prefill for the next token: none if only the last token lacks KV, which a decode step writes."""
         missing = int(self.prompt[request] + self.generated[request]) - self.computed[request]
         return 0 if missing == 1 and self.generated[request] else missing
 
     def _log_step(self, owners: list[int], before: list[int], after: list[int], end: float) -> None:
         if self.audit is not None:
             self.audit.append(Step(self.now, end, owners, before, after))
-
-
-def steps_until(wait: float, first: float, slope: float, most: int) -> int:
-    """Fewest steps, from 1 to `most`, that take at least `wait` seconds; step j (from 0) takes `first + slope * j`."""
-    if wait <= first:
-        return 1
-    if most * first + slope * (most * (most - 1) / 2) < wait:
-        return most
-    linear = first - slope / 2
-    steps = (
-        math.ceil((math.sqrt(linear * linear + 2 * slope * wait) - linear) / slope)
-        if slope
-        else math.ceil(wait / first)
-    )
-    while steps > 1 and (steps - 1) * first + slope * ((steps - 1) * (steps - 2) / 2) >= wait:
-        steps -= 1
-    while steps * first + slope * (steps * (steps - 1) / 2) < wait:
-        steps += 1
-    return min(steps, most)

@@ -25,9 +25,10 @@ class PreemptiveRun:
 
     Attributes:
         timeline: who was queued, prefilled, decoded, copied when; `stall` rows (task `engine`) are when it stood still.
-        metrics: figures by name: `ttft_*`, `tbt_*` (every gap between tokens of a request, its time off the GPU included),
-            `e2e_*` in seconds, `throughput_rps`, `output_tps`, `stall_seconds`, `stall_share`, `preemptions`, `bytes_out`,
-            `bytes_in`, `calls`, `conflicts`, `contaminated` (blocks of CPU copies given up), `prefill_tokens`, `makespan`.
+        metrics: figures by name: `ttft_*`, `tbt_*` (every gap between tokens of a request, its time off the GPU
+            included), `e2e_*` in seconds, `throughput_rps`, `output_tps`, `stall_seconds`, `stall_share`,
+            `preemptions`, `bytes_out`, `bytes_in`, `calls`, `conflicts`, `contaminated` (blocks of CPU copies given
+            up), `prefill_tokens`, `makespan`.
         requests: (n,) columns: arrival, first_token, finish, ttft, tpot, e2e, preemptions.
         gaps: (m, 2) times between tokens and how many there were of each.
         audit: events for `rota.serving.verify_swap`; empty unless asked for.
@@ -115,8 +116,8 @@ class Diary:
         found |= _summary("tpot", requests["tpot"], ones) | _summary("tbt", gaps[:, 0], gaps[:, 1])
         found |= {name: float(value) for name, value in vars(traffic).items()}
         return found | {
-            "makespan": makespan, "throughput_rps": len(output) / makespan, "output_tps": float(output.sum()) / makespan,
-            "stall_seconds": self.stall_seconds, "stall_share": self.stall_seconds / makespan,
+            "makespan": makespan, "throughput_rps": len(output) / makespan, "output_tps": float(output.sum()) /
+            makespan, "stall_seconds": self.stall_seconds, "stall_share": self.stall_seconds / makespan,
             "preemptions": float(self.preemptions.sum()), "prefill_tokens": float(self.prefill_tokens),
         }  # fmt: skip
 

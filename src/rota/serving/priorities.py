@@ -1,8 +1,8 @@
 """Offline traces of priorities that change while requests run (FastSwitch's two, after Yin et al. 2024).
 
-A trace is a sequence of rows, one an update, each with the priority of every conversation: it depends on the seed alone, never
-on the schedule. `random`: every update draws all priorities afresh. `markov`: a conversation keeps its priority from one
-update to the next with some probability, so that the urgent ones stay urgent for a while.
+A trace is a sequence of rows, one an update, each with the priority of every conversation: it depends on the seed
+alone, never on the schedule. `random`: every update draws all priorities afresh. `markov`: a conversation keeps its
+priority from one update to the next with some probability, so that the urgent ones stay urgent for a while.
 """
 
 from __future__ import annotations

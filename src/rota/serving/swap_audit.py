@@ -1,4 +1,4 @@
-"""What a run of the preemptive engine leaves behind for the verifier: every change of a memory, every copy, every step."""
+"""What a preemptive run leaves behind for the verifier: every change of a memory, every copy, every step."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Moved(NamedTuple):
 
 
 class Step(NamedTuple):
-    """An engine step, or several alike in a row: reads each owner's first `before` tokens of KV and writes up to `after`."""
+    """An engine step, or several alike: reads each owner's first `before` tokens of KV and writes up to `after`."""
 
     time: float
     end: float

@@ -1,6 +1,6 @@
-"""Moving KV between GPU and CPU memory: what a swap mechanism is made of, and the memories, links and copies it acts on.
+"""Moving KV between GPU and CPU memory: what a swap mechanism is made of, and the memories and copies it acts on.
 
-Cost of one copy operation (FastSwitch, arXiv 2411.18424; notes of each preset give the constants): every contiguous run of
+Cost of one copy operation (FastSwitch, arXiv 2411.18424; each preset gives the constants): every contiguous run of
 blocks takes 2 x layers calls (K and V), each of which takes `swap_call` seconds to issue, so
 
     T = max(calls * swap_call / threads, latency + bytes / bandwidth)
@@ -23,11 +23,13 @@ class Mechanism:
     Attributes:
         allocator: how addresses are chosen in both memories (`paged`, `sorted`, `groups`).
         coalesce: neighbouring blocks go in one copy call; otherwise every block has its own.
-        asynchronous: copies run beside the engine's steps, one stream each way, and only what they touch waits for them.
+        asynchronous: copies run beside the engine's steps, one stream each way, and only what they touch waits for
+            them.
         reuse: the CPU copy survives the swap-in, so that the next swap-out copies only what is newer.
         swaps: False drops KV instead of copying it (it is computed again).
         group: blocks of a new group.
         threads: threads that issue the calls of an asynchronous copy.
+        streams: 1, copies of both directions follow one another; 2, each direction has its own stream.
         ready_share: an asynchronous swap-in is waited for if fewer than this share of the batch is ready to run.
     """
 
@@ -39,13 +41,14 @@ class Mechanism:
     group: int = 60
     threads: int = 1
     ready_share: float = 0.25
+    streams: int = 1
 
     def space(self, blocks: int) -> KVSpace:
         """An empty memory of `blocks` blocks."""
         return KVSpace(blocks, self.allocator, self.group)
 
     def seconds(self, instance: Instance, blocks: int, pieces: int) -> float:
-        """Seconds on the link to copy `blocks` blocks in `pieces` pieces, each of which takes a call a layer for K and for V."""
+        """Seconds to copy `blocks` blocks in `pieces` pieces, each of which takes a call a layer for K and for V."""
         if not blocks:
             return 0.0
         issue = 2 * instance.layers * pieces * instance.swap_call / (self.threads if self.asynchronous else 1)
@@ -64,7 +67,15 @@ class Copy:
 
 @dataclass
 class Traffic:
-    """What was moved: bytes and copy calls each way, and how often a copy had to be waited for because its blocks were needed."""
+    """What was moved.
+
+    Attributes:
+        bytes_out, bytes_in: copied to the CPU and to the GPU.
+        calls: copy calls issued.
+        swaps_out, swaps_in: copy operations.
+        conflicts: copies waited for because their blocks were needed.
+        contaminated: blocks of CPU copies that were given up for others.
+    """
 
     bytes_out: float = 0.0
     bytes_in: float = 0.0
@@ -81,7 +92,8 @@ class Swapper:
     Attributes:
         gpu, cpu: the memories.
         valid: owner -> its first tokens whose KV the CPU copy holds.
-        flying: owner -> its copy under way; neither its source nor its target may be freed or used before the copy ends.
+        flying: owner -> its copy under way; neither its source nor its target may be freed or used before the copy
+            ends.
         traffic: counts of what was moved.
     """
 
@@ -92,7 +104,7 @@ class Swapper:
         self.valid: dict[int, int] = {}
         self.flying: dict[int, Copy] = {}
         self.traffic = Traffic()
-        self._link_free = {True: 0.0, False: 0.0}
+        self._stream_free = [0.0] * mechanism.streams
 
     def grow(self, owner: int, count: int, now: float) -> None:
         """Give an owner `count` more GPU blocks."""
@@ -106,7 +118,7 @@ class Swapper:
         return self._copy(owner, False, self.gpu.tables[owner][:n], self.cpu.tables[owner][:n], tokens, now)
 
     def swap_out(self, owner: int, tokens: int, now: float, spare: Callable[[], Iterable[int]]) -> Copy | None:
-        """Copy to the CPU what it lacks of the owner's first `tokens` tokens; the GPU blocks are freed when that has ended.
+        """Copy to the CPU what it lacks of the owner's first `tokens` tokens; then the GPU blocks are freed.
 
         Returns None, with the GPU blocks free already, if there was nothing to copy or no room on the CPU.
 
@@ -151,7 +163,7 @@ class Swapper:
         self._note(Give(now, "cpu", owner, self.cpu.release(owner)))
 
     def _room_on_cpu(self, owner: int, missing: int, now: float, spare: Callable[[], Iterable[int]]) -> bool:
-        """Contaminate the least worthy copies, last blocks first and a group at a time, until `missing` blocks are free."""
+        """Contaminate the least worthy copies, their last blocks first, until `missing` blocks are free."""
         if missing <= self.cpu.free:
             return True
         for other in spare():
@@ -166,9 +178,10 @@ class Swapper:
 
     def _copy(self, owner: int, outward: bool, gpu: list[int], cpu: list[int], tokens: int, now: float) -> Copy:
         pieces = runs(gpu, cpu) if self.mechanism.coalesce else len(gpu)
-        begin = max(now, self._link_free[outward])
+        stream = int(outward) % self.mechanism.streams
+        begin = max(now, self._stream_free[stream])
         end = begin + self.mechanism.seconds(self.instance, len(gpu), pieces)
-        self._link_free[outward] = end
+        self._stream_free[stream] = end
         self._count(outward, len(gpu), pieces)
         self._note(Moved(now, begin, end, owner, outward, gpu, cpu, tokens))
         copy = self.flying[owner] = Copy(owner, outward, begin, end)

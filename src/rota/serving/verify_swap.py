@@ -1,11 +1,11 @@
-"""Judges a run of the preemptive engine from its events alone, by the rules of memory; shares no code with the clockwork.
+"""Judges a preemptive run from its events alone, by the rules of memory; shares no code with the clockwork.
 
 The rules:
   1. A block has one owner at most, and lies inside its memory (so KV never exceeds the capacity of either).
-  2. From the moment a copy is issued until it has ended, neither its source nor its target is given back, and no step reads or
-     writes KV of its owner on the GPU.
-  3. A copy out moves exactly the blocks that the CPU copy lacks: those from the first one that is not wholly valid. A copy in
-     moves exactly the valid prefix. Both go between the right blocks of the owner's tables.
+  2. From the moment a copy is issued until it has ended, neither its source nor its target is given back, and no step
+     reads or writes KV of its owner on the GPU.
+  3. A copy out moves exactly the blocks that the CPU copy lacks: those from the first one that is not wholly valid. A
+     copy in moves exactly the valid prefix. Both go between the right blocks of the owner's tables.
   4. A step starts from KV that is there (computed by earlier steps, or copied in) and writes into blocks the owner has.
   5. A copy takes at least its bytes over the bandwidth of its link, and copies in one direction do not overlap.
 """
@@ -29,12 +29,12 @@ def verify_swap(audit: Sequence[Event], blocks: int, cpu_blocks: int, seconds_pe
         seconds_per_block: time a block takes on the link at full bandwidth.
 
     Raises:
-        RuleViolation: the first hundred broken rules, one sentence each.
+        RuleViolation: broken rules, one sentence each: up to a hundred, or to a block that cannot be had.
     """
     judge = _Judge(blocks, cpu_blocks, seconds_per_block)
     for event in audit:
         judge.see(event)
-        if len(judge.violations) >= 100:
+        if judge.unsound or len(judge.violations) >= 100:
             break
     if judge.violations:
         raise RuleViolation(judge.violations)
@@ -53,6 +53,7 @@ class _Judge:
         self.copies: dict[int, Moved] = {}
         self.link_busy_until = {True: 0.0, False: 0.0}
         self.now = 0.0
+        self.unsound = False
 
     def see(self, event: Event) -> None:
         """Judge one event."""
@@ -77,6 +78,8 @@ class _Judge:
                 self._fault(f"{event.memory} block {block} goes to {event.owner} while {holder[block]} has it")
             else:
                 holder[block] = event.owner
+                continue
+            self.unsound = True
         self._table(event.memory, event.owner).extend(event.blocks)
 
     def _give(self, event: Give) -> None:

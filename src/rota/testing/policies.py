@@ -36,14 +36,14 @@ def check_policy(
 ) -> None:
     """Raise `RuleViolation` unless a policy keeps the contract of policies, and the rules of its domain.
 
-    It has a docstring that begins with a sentence; its constructor arguments are typed and have defaults; it can be made
-    from its spec string; fresh ones give the same answers to the same questions, also when pickled half-way; the views
-    are left as they were; and its answers are allowed.
+    It has a docstring that begins with a sentence; its constructor arguments are typed and have defaults; it can be
+    made from its spec string; fresh ones give the same answers to the same questions, also when pickled half-way; the
+    views are left as they were; and its answers are allowed.
 
     Args:
         policy: a registered policy, or a class (registered or not).
         domain: e.g. `serving.dispatch`.
-        questions: what to ask, from a random generator (default: those of the domain, none if it has no interface here).
+        questions: what to ask, from a random generator (default: those of the domain, if it has any).
         seeds: how many generators.
     """
     broken = violations(policy, domain, questions=questions, seeds=seeds)

@@ -59,14 +59,15 @@ def request_view(rng: Random, id: int = 0, now: float = 100.0) -> RequestView:
 
 
 def fleet_view(rng: Random, size: int | None = None, now: float = 100.0) -> FleetView:
-    """A fleet of 1 to 8 instances of which at least one accepts; some drain, start, migrate, or are full."""
+    """A fleet of 1 to 8 instances of which at least one accepts; some drain, start, migrate, are full or idle."""
     n = int(rng.integers(1, 9)) if size is None else size
     kinds = tuple(instance(rng) for _ in range(n))
     total = np.array([kind.blocks for kind in kinds])
     accepting = rng.random(n) < 0.8
     accepting[rng.integers(n)] = True
     active = accepting | (rng.random(n) < 0.5)
-    free = np.where(rng.random(n) < 0.3, 0, rng.integers(0, total + 1))
+    share_free = rng.choice([0.0, 1.0, *rng.random(6)], n)
+    free = (share_free * total).astype(np.int64)
     running, waiting = np.where(free < total, rng.integers(1, 60, n), 0), rng.integers(0, 3, n) * rng.integers(0, 20, n)
     head = np.where(waiting > 0, rng.integers(1, 60, n), 0)
     sent = rng.integers(0, 4, n)
@@ -213,12 +214,9 @@ def _judge_move(batch: BatchView, answer: Any) -> list[str]:
 def _judge_target(source: int, fleet: FleetView, answer: Any) -> list[str]:
     if answer is None:
         return []
-    allowed = (
-        _is_index(answer, len(fleet)) and answer != source and fleet.accepting[answer] and not fleet.migrating[answer]
-    )
-    return (
-        [] if allowed else [f"target gives {answer!r}, which is not another instance that accepts and is not migrating"]
-    )
+    able = fleet.accepting & ~fleet.migrating
+    allowed = _is_index(answer, len(fleet)) and answer != source and able[answer]
+    return [] if allowed else [f"target gives {answer!r}, not another instance that accepts and is not migrating"]
 
 
 def _judge_change(fleet: FleetView, answer: Any) -> list[str]:

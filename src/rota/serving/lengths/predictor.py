@@ -115,13 +115,20 @@ class FittedPredictor(LengthPredictor):
 
     def predict(self, request: RequestView) -> LengthDistribution:
         """Distribution of the whole output of a request, in tokens."""
-        if self._prepared is not None and request.id < len(self._prepared):
-            return self._prepared[request.id]
+        return self._answers([request])[0]
+
+    def annotate(self, requests: Sequence[RequestView]) -> list[RequestView]:
+        """The same requests, each with its prediction in `predicted`, made for all of them at once."""
+        answers = self._answers(requests)
+        return [replace(request, predicted=answer) for request, answer in zip(requests, answers, strict=True)]
+
+    def _answers(self, requests: Sequence[RequestView]) -> list[LengthDistribution]:
+        if self._prepared is not None:
+            return [self._prepared[request.id] for request in requests]
         if not self._fitted:
-            raise InputError(
-                f"length predictor {type(self).__name__}", "no history", "fit() or prepare() before predict()"
-            )
-        return self.predict_many(Features.of_requests([request]))[0]
+            where = f"length predictor {type(self).__name__}"
+            raise InputError(where, "no history", "fit() or prepare() before predict()")
+        return self.predict_many(Features.of_requests(requests))
 
 
 def prepare(predictor: LengthPredictor, workload: Workload, seed: int) -> None:

@@ -65,25 +65,19 @@ def simulate_residency(problem: OfflineBatch, policy: Any) -> ResidencyRun:
 def _write(problem: OfflineBatch, placement: Placement) -> tuple[Timeline, Floats]:
     """The timeline, and (steps,) when each step ends. Transfers begin with their step, GPU work ends with it."""
     work, moves = cost.work(problem, placement), cost.transfers(problem, placement)
-    seconds = cost.step_seconds(problem, placement)
-    ends = np.cumsum(seconds)
+    ends = np.cumsum(cost.step_seconds(problem, placement))
+    begin = np.append(0.0, ends[:-1])
     recorder = Recorder(columns=("tokens",))
     recorder.names(task=[f"step {j}" for j in range(len(ends))], resource=["gpu", "pcie"], kind=[*work, *moves])
-    _extend(recorder, 0, 0, ends - sum(work.values()), work, placement)
-    _extend(recorder, 1, len(work), ends - seconds, moves, placement)
+    gpu = np.maximum(ends - sum(work.values()), begin)
+    for resource, start, parts, first in ((0, gpu, work, 0), (1, begin, moves, len(work))):
+        for code, (kind, seconds) in enumerate(parts.items(), first):
+            end = np.minimum(start + seconds, ends)
+            busy = np.flatnonzero(seconds > 0)
+            tokens = _tokens(kind, placement)[busy]
+            recorder.extend(busy, resource, code, start[busy], end[busy], tokens=tokens)
+            start = end
     return recorder.freeze(), ends
-
-
-def _extend(
-    recorder: Recorder, resource: int, first: int, start: Floats, parts: dict[str, Floats], placement: Placement
-) -> None:
-    for code, (kind, seconds) in enumerate(parts.items(), first):
-        busy = np.flatnonzero(seconds > 0)
-        recorder.extend(
-            task=busy, resource=np.full(len(busy), resource), kind=np.full(len(busy), code), start=start[busy],
-            end=(start + seconds)[busy], tokens=_tokens(kind, placement)[busy].astype(float),
-        )  # fmt: skip
-        start = start + seconds
 
 
 def _tokens(kind: str, placement: Placement) -> Ints:

@@ -8,6 +8,10 @@ from rota.core.errors import InputError
 from rota.serving.model import Floats
 
 
+EVEN = 1e-6
+"""Below this coefficient of variation gaps are equal."""
+
+
 def renewal(rng: np.random.Generator, rate: float, n: int, cv: float = 1.0) -> Floats:
     """(n,) arrival times with independent Gamma gaps of mean 1/`rate` seconds and coefficient of variation `cv`.
 
@@ -20,6 +24,6 @@ def renewal(rng: np.random.Generator, rate: float, n: int, cv: float = 1.0) -> F
     for name, value, good in (("rate", rate, rate > 0), ("n", n, n >= 1), ("cv", cv, cv >= 0)):
         if not good:
             raise InputError(name, str(value), {"rate": "a number > 0", "n": "at least 1", "cv": "a number >= 0"}[name])
-    if cv == 0:
+    if cv < EVEN:
         return np.arange(1, n + 1) / rate
     return np.cumsum(rng.gamma(1 / cv**2, cv**2 / rate, n))

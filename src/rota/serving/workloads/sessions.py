@@ -8,7 +8,7 @@ import numpy as np
 from rota.core.errors import InputError
 from rota.core.seeds import stream
 from rota.serving.model import BLOCK, Floats, Ints, Workload
-from rota.serving.workloads.arrivals import renewal
+from rota.serving.workloads.arrivals import EVEN, renewal
 from rota.serving.workloads.laws import Law, Quantiles, law
 
 LEVELS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
@@ -158,6 +158,6 @@ def _running_sum(values: np.ndarray, count: Ints) -> np.ndarray:
 
 
 def _pauses(rng: np.random.Generator, mean: float, cv: float, size: int) -> np.ndarray:
-    if cv == 0 or mean == 0:
+    if cv < EVEN or mean == 0:
         return np.full(size, float(mean))
     return rng.gamma(1 / cv**2, mean * cv**2, size)
