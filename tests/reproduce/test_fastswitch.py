@@ -1,5 +1,7 @@
 """`rota reproduce fastswitch`: its cells, its arithmetic, and a run small enough for a test."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -36,13 +38,15 @@ def test_a_cell_is_deterministic():
 
 @pytest.fixture(scope="module")
 def claims():
+    """The claims on a tenth of the conversations and a quarter of the KV memory."""
     small = cells(1, quick=True)
     for cell in small:
-        cell.spec.update(conversations=90, rate=4.0)
-    return {
-        c.id: c
-        for c in judged(run_study("fastswitch", small, "rota.reproduce.fastswitch:execute", jobs=1, progress=False))
-    }
+        cell.spec.update(conversations=70, rate=2.0)
+    little = replace(instance(A10.preset), blocks=700)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fastswitch, "instance", lambda name: little)
+        study = run_study("fastswitch", small, "rota.reproduce.fastswitch:execute", jobs=1, progress=False)
+    return {c.id: c for c in judged(study)}
 
 
 def test_every_claim_is_answered(claims):

@@ -84,10 +84,12 @@ def processes(execute: str, specs: Sequence[Spec], jobs: int) -> Generator[Answe
             number = {pool.submit(run_one, execute, spec): i for i, spec in enumerate(specs)}
         for future in as_completed(number):
             yield number[future], _attempt(future.result)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    except BaseException:
         for child in set(multiprocessing.active_children()) - before:
             child.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def on_ray(execute: str, specs: Sequence[Spec], address: str, jobs: int | None) -> Generator[Answer]:
