@@ -59,7 +59,9 @@ def measure(job: tuple[np.ndarray, tuple[str, str, float], int]) -> tuple[float,
     return found["e2e_mean"], found["tpot_mean"]
 
 
-def errors(theta: np.ndarray, chosen: dict[tuple[str, str, float], dict[str, float]], seeds: int, pool: ProcessPoolExecutor) -> np.ndarray:
+def errors(
+    theta: np.ndarray, chosen: dict[tuple[str, str, float], dict[str, float]], seeds: int, pool: ProcessPoolExecutor
+) -> np.ndarray:
     """(points, 2) log ratios of simulated to published request and decode means (of the mean over seeds)."""
     jobs = [(theta, key, 1000 + s) for key in chosen for s in range(seeds)]
     found = np.array(list(pool.map(measure, jobs))).reshape(len(chosen), seeds, 2).mean(axis=1)
@@ -87,7 +89,12 @@ def main() -> None:
             print(f"{value:.5f}", dict(zip(START, (x * scale).tolist(), strict=True)), flush=True)
             return value
 
-        best = minimize(loss, np.ones(len(scale)), method="Nelder-Mead", options={"maxfev": options.rounds, "xatol": 0.01, "fatol": 1e-4})
+        best = minimize(
+            loss,
+            np.ones(len(scale)),
+            method="Nelder-Mead",
+            options={"maxfev": options.rounds, "xatol": 0.01, "fatol": 1e-4},
+        )
         for name, half in (("fitted", fitted), ("judged", judged)):
             e = errors(best.x * scale, half, options.seeds, pool)
             for key, (request, decode) in zip(half, np.exp(e), strict=True):

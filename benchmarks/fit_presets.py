@@ -23,7 +23,7 @@ import rota.serving
 from rota.core.data import data_folder
 from rota.serving.instance_file import toml_of
 from rota.serving.model import Instance, StepCost, Transfer
-from rota.serving.roofline import MODELS, instance_name, roofline
+from rota.serving.roofline import MODELS, roofline
 
 TARGET = Path(rota.serving.__file__).with_name("presets.toml")
 HARDWARE = {"a10": "NVIDIA A10 24 GB", "a40": "NVIDIA A40 48 GB", "a100": "NVIDIA A100 SXM 80 GB", "h100": "NVIDIA H100 SXM 80 GB",

@@ -16,6 +16,7 @@ from itertools import groupby
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import rota
 from rota.cli import app
@@ -46,8 +47,9 @@ def policies_page() -> str:
 
 
 def cli_page() -> str:
-    """The help of every command."""
-    return app.generate_docs().rstrip() + "\n"
+    """The help of every command, as if called by `rota` (cyclopts reads `sys.argv[0]` into some usage lines)."""
+    with mock.patch.object(sys, "argv", ["rota"]):
+        return app.generate_docs(usage_name="rota").rstrip() + "\n"
 
 
 def system_page(name: str, module: ModuleType, measured: Mapping[str, Any] | None) -> str:

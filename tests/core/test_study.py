@@ -47,7 +47,7 @@ def test_a_ray_cluster_gives_the_same_bytes(tmp_path):
     run_study("s", cells(), DRAW, out=tmp_path / "here", jobs=1)
     run_study("s", cells(), DRAW, out=tmp_path / "ray", jobs=2, ray="local")
     assert stored(tmp_path / "here") == stored(tmp_path / "ray")
-    with pytest.raises(InputError, match="cell policy=x, seed=3: fleet.toml:3"):
+    with pytest.raises(InputError, match="cell policy=x, seed=3: fleet"):
         run_study("f", failing("user"), f"{HERE}:fails", ray="local", jobs=2)
 
 
@@ -152,7 +152,14 @@ def test_ctrl_c_without_a_folder(monkeypatch):
 
 
 def test_a_script_needs_no_main_guard(tmp_path):
-    command = [sys.executable, str(FOLDER / "study_script.py"), str(tmp_path / "out"), str(tmp_path / "marks"), "0", "2"]
+    command = [
+        sys.executable,
+        str(FOLDER / "study_script.py"),
+        str(tmp_path / "out"),
+        str(tmp_path / "marks"),
+        "0",
+        "2",
+    ]
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
     assert ended.stdout == "finished\n"
     assert ended.stderr == "", "no progress bar where there is no terminal"

@@ -73,7 +73,9 @@ def instance(name: str) -> Instance:
 def _save(found: Calibration, path: Path, source: str) -> None:
     from rota.serving.instance_file import save_instance
 
-    errors = {f"heldout_{m}": f"median {e.median:.1%}, P90 {e.p90:.1%} of {e.rows} rows" for m, e in found.heldout.items()}
+    errors = {
+        f"heldout_{m}": f"median {e.median:.1%}, P90 {e.p90:.1%} of {e.rows} rows" for m, e in found.heldout.items()
+    }
     save_instance(found.instance, path, {"source": source, **errors})
 
 

@@ -49,7 +49,14 @@ def simulate(
     from rota.serving.simulate import simulate as run_simulation
     from rota.serving.workloads import by_name
 
-    policies = {"dispatch": dispatch, "reschedule": reschedule, "scale": scale, "order": order, "preempt": preempt, "lengths": lengths}
+    policies = {
+        "dispatch": dispatch,
+        "reschedule": reschedule,
+        "scale": scale,
+        "order": order,
+        "preempt": preempt,
+        "lengths": lengths,
+    }
     run = run_simulation(parse_fleet(fleet), by_name(workload, seed=seed), policies, seed=seed)
     if check:
         run.check()
@@ -64,7 +71,11 @@ def simulate(
             file.write(run.timeline.gantt().to_html(include_plotlyjs="inline").encode())
     metrics = {name: value for name, value in run.metrics.items() if value == value}
     if json:
-        print(jsonlib.dumps({"workload": workload, "fleet": fleet, "policies": policies, "seed": seed, "metrics": metrics}, indent=2))
+        print(
+            jsonlib.dumps(
+                {"workload": workload, "fleet": fleet, "policies": policies, "seed": seed, "metrics": metrics}, indent=2
+            )
+        )
         return
     from rich.console import Console
     from rich.table import Table

@@ -37,7 +37,12 @@ RATES = {
 }
 """Requests a second of each generated trace that are simulated; the last of each is the one that the orders are judged at."""
 
-PUBLISHED = {("M-M", "INFaaS++", 7.8): 21.37, ("M-M", "Llumnix", 7.8): 15.03, ("S-L", "INFaaS++", 4.3): 40.9, ("S-L", "Llumnix", 4.3): 35.7}
+PUBLISHED = {
+    ("M-M", "INFaaS++", 7.8): 21.37,
+    ("M-M", "Llumnix", 7.8): 15.03,
+    ("S-L", "INFaaS++", 4.3): 40.9,
+    ("S-L", "Llumnix", 4.3): 35.7,
+}
 """Request means (s) of Fig. 11 where the figure's data is not in the data folder; none of them was fitted to."""
 
 THRESHOLD = {"M-M": 10, "S-L": 10}
@@ -48,23 +53,44 @@ LOWS = (2, 5, 10, 20, 35, 55)
 
 MEANS = {
     f"request-mean-{trace}": Stated(
-        f"request-mean-{trace}", f"Fig. 11, {trace}", f"Mean request latency on trace {trace}: simulated over published, the worst rate.", 1.0
+        f"request-mean-{trace}",
+        f"Fig. 11, {trace}",
+        f"Mean request latency on trace {trace}: simulated over published, the worst rate.",
+        1.0,
     )
     for trace in RATES
 }
 ORDERS = {
-    f"{what}-{trace}": Stated(f"{what}-{trace}", f"Fig. 11, {trace}", f"Mean {words} on trace {trace}: round-robin > INFaaS++ > Llumnix.", None)
+    f"{what}-{trace}": Stated(
+        f"{what}-{trace}",
+        f"Fig. 11, {trace}",
+        f"Mean {words} on trace {trace}: round-robin > INFaaS++ > Llumnix.",
+        None,
+    )
     for trace in RATES
     for what, words in (("prefill", "prefill latency"), ("loss", "preemption loss"))
 }
 TAIL = Stated("prefill-p99", "Fig. 11, L-L at 3.0 req/s", "P99 prefill latency: INFaaS++ over Llumnix.", 14.8)
-PRIORITY_REQUEST = Stated("priority-request", "Fig. 13, CV 8", "Mean request latency of high priorities: without over with priorities.", 1.5)
-PRIORITY_PREFILL = Stated("priority-prefill", "Fig. 13, CV 8", "Mean prefill latency of high priorities: without over with priorities.", 8.3)
-PRIORITY_NORMAL = Stated("priority-normal", "Fig. 13", "Mean request latency of normal priorities: with over without priorities, the worst CV.", 1.045)
-SCALING = Stated("scaling-cost", "Fig. 15", "Instances that Llumnix saves at the same P99 prefill latency (share).", 0.3649)
+PRIORITY_REQUEST = Stated(
+    "priority-request", "Fig. 13, CV 8", "Mean request latency of high priorities: without over with priorities.", 1.5
+)
+PRIORITY_PREFILL = Stated(
+    "priority-prefill", "Fig. 13, CV 8", "Mean prefill latency of high priorities: without over with priorities.", 8.3
+)
+PRIORITY_NORMAL = Stated(
+    "priority-normal",
+    "Fig. 13",
+    "Mean request latency of normal priorities: with over without priorities, the worst CV.",
+    1.045,
+)
+SCALING = Stated(
+    "scaling-cost", "Fig. 15", "Instances that Llumnix saves at the same P99 prefill latency (share).", 0.3649
+)
 DOWNTIME = Stated("downtime", "Fig. 10", "Longest over shortest downtime of a migration, 256 to 8,192 tokens.", 2.0)
 DOWNTIME_COPY = Stated("downtime-copy", "Fig. 10", "Stop-and-copy over migration, downtime at 8,192 tokens.", 64.7)
-DOWNTIME_RECOMPUTE = Stated("downtime-recompute", "Fig. 10", "Recomputation over migration, downtime at 8,192 tokens.", 76.7)
+DOWNTIME_RECOMPUTE = Stated(
+    "downtime-recompute", "Fig. 10", "Recomputation over migration, downtime at 8,192 tokens.", 76.7
+)
 
 CLAIMS = (
     *ORDERS.values(), *MEANS.values(), TAIL, PRIORITY_REQUEST, PRIORITY_PREFILL, PRIORITY_NORMAL, SCALING,
@@ -132,7 +158,9 @@ def _cells(size: Size, seeds: int) -> Iterable[Cell]:
             for rate in rates:
                 names = ("round-robin", "INFaaS++", "Llumnix") if rate == rates[-1] else ("INFaaS++", "Llumnix")
                 for name in names:
-                    yield _cell("latency", trace, rate, name, seed, f"llumnix(trace='{trace}', rate={rate}, n={size.requests})")
+                    yield _cell(
+                        "latency", trace, rate, name, seed, f"llumnix(trace='{trace}', rate={rate}, n={size.requests})"
+                    )
         for cv in size.cvs:
             source = f"llumnix(trace='S-S', rate=26.0, cv={cv}, high_priority=0.1, n={size.requests})"
             for name in ("Llumnix-base", "Llumnix-priority"):
@@ -141,7 +169,9 @@ def _cells(size: Size, seeds: int) -> Iterable[Cell]:
             source = f"llumnix(trace='L-L', rate=2.0, cv=2.0, n={size.requests})"
             for name in ("INFaaS++", "Llumnix"):
                 scale = f"freeness-band(low={low}, high={low + 50})"
-                yield _cell("scaling", "L-L", low, name, seed, source, {"scale": scale}, {"initial": 8, "startup": 10.0})
+                yield _cell(
+                    "scaling", "L-L", low, name, seed, source, {"scale": scale}, {"initial": 8, "startup": 10.0}
+                )
 
 
 def _cell(
@@ -151,7 +181,12 @@ def _cell(
     policies = _policies(name, trace) | dict(more or {})
     if figure == "scaling" and name == "INFaaS++":
         policies["reschedule"] = "none"
-    spec = {"workload": workload, "fleet": {"instances": "16 x llama-7b/a10", **(options or {})}, "policies": policies, "seed": seed}
+    spec = {
+        "workload": workload,
+        "fleet": {"instances": "16 x llama-7b/a10", **(options or {})},
+        "policies": policies,
+        "seed": seed,
+    }
     return Cell({"figure": figure, "trace": trace, "x": str(x), "policies": name, "seed": seed}, spec)
 
 
@@ -176,11 +211,15 @@ def _orders(table: _Table, size: Size, differs: str) -> Iterable[Claim]:
         what, trace = key.split("-", 1)
         metric = {"prefill": "ttft_mean", "loss": "preemption_loss_mean"}[what]
         rate = size.rates[trace][-1]
-        worst, middle, best = (table.get("latency", trace, rate, name, metric) for name in ("round-robin", "INFaaS++", "Llumnix"))
+        worst, middle, best = (
+            table.get("latency", trace, rate, name, metric) for name in ("round-robin", "INFaaS++", "Llumnix")
+        )
         steps = [ratio_interval(worst, middle), ratio_interval(middle, best)]
         least = min(steps, key=lambda step: step.low)
         figures = {"round-robin": float(worst.mean()), "INFaaS++": float(middle.mean())}
-        means = ", ".join(f"{n} {v.mean():.3g} s" for n, v in (("round-robin", worst), ("INFaaS++", middle), ("Llumnix", best)))
+        means = ", ".join(
+            f"{n} {v.mean():.3g} s" for n, v in (("round-robin", worst), ("INFaaS++", middle), ("Llumnix", best))
+        )
         yield stated.measured(
             least.value, (least.low, least.high), verdict((least.low, least.high), at_least=1.0), baseline=figures,
             differs=f"Measured is the smaller of the two ratios at {rate:g} req/s ({means}). {differs}",
@@ -210,7 +249,11 @@ def _means(table: _Table, size: Size, differs: str) -> Iterable[Claim]:
 
 
 def _which(trace: str) -> str:
-    fitted = "Every second point was used for fitting." if trace in ("L-L", "L-S", "S-S") else "No point of this trace was fitted to."
+    fitted = (
+        "Every second point was used for fitting."
+        if trace in ("L-L", "L-S", "S-S")
+        else "No point of this trace was fitted to."
+    )
     return f"Worst point shown. {fitted}"
 
 
@@ -243,18 +286,24 @@ def _priorities(table: _Table, size: Size, differs: str) -> Iterable[Claim]:
 
     last = size.cvs[-1]
     for stated, metric, least in ((PRIORITY_REQUEST, "e2e_mean", 1.2), (PRIORITY_PREFILL, "ttft_mean", 3.0)):
-        gain = ratio_interval(get(last, "Llumnix-base", f"priority1.{metric}"), get(last, "Llumnix-priority", f"priority1.{metric}"))
+        gain = ratio_interval(
+            get(last, "Llumnix-base", f"priority1.{metric}"), get(last, "Llumnix-priority", f"priority1.{metric}")
+        )
         yield stated.measured(
             gain.value, (gain.low, gain.high), verdict((gain.low, gain.high), at_least=least),
             baseline={"without priorities": float(get(last, "Llumnix-base", f"priority1.{metric}").mean())},
             differs=f"S-S at 26 req/s, CV {last:g}, one request in ten urgent; holds in shape at {least:g}x or more. {differs}",
         )  # fmt: skip
     costs = [
-        ratio_interval(get(cv, "Llumnix-priority", "priority0.e2e_mean"), get(cv, "Llumnix-base", "priority0.e2e_mean")) for cv in size.cvs
+        ratio_interval(get(cv, "Llumnix-priority", "priority0.e2e_mean"), get(cv, "Llumnix-base", "priority0.e2e_mean"))
+        for cv in size.cvs
     ]
     worst = max(costs, key=lambda c: c.value)
     yield PRIORITY_NORMAL.measured(
-        worst.value, (worst.low, worst.high), verdict((worst.low, worst.high), at_most=1.15), differs=f"Holds in shape up to 15 % more. {differs}"
+        worst.value,
+        (worst.low, worst.high),
+        verdict((worst.low, worst.high), at_most=1.15),
+        differs=f"Holds in shape up to 15 % more. {differs}",
     )
 
 
@@ -263,7 +312,12 @@ def _scaling(table: _Table, size: Size, differs: str) -> Claim:
     savings, at = [], []
     for seed in range(table.seeds):
         curves = {
-            name: np.array([[table.get("scaling", "L-L", low, name, m)[seed] for m in ("instances_mean", "ttft_p99")] for low in size.lows])
+            name: np.array(
+                [
+                    [table.get("scaling", "L-L", low, name, m)[seed] for m in ("instances_mean", "ttft_p99")]
+                    for low in size.lows
+                ]
+            )
             for name in ("INFaaS++", "Llumnix")
         }
         target = float(np.exp(np.log(curves["INFaaS++"][:, 1]).mean()))
@@ -300,7 +354,9 @@ def _downtimes() -> Iterable[Claim]:
     yield DOWNTIME.measured(spread, None, "holds" if spread <= 4 else "does not hold", differs=differs)
     for stated, other in ((DOWNTIME_COPY, copy), (DOWNTIME_RECOMPUTE, recompute)):
         gain = other / found[-1]
-        yield stated.measured(gain, None, "holds" if gain >= 20 else "does not hold", baseline={"seconds": other}, differs=SIMULATED)
+        yield stated.measured(
+            gain, None, "holds" if gain >= 20 else "does not hold", baseline={"seconds": other}, differs=SIMULATED
+        )
 
 
 def downtime(tokens: int) -> float:

@@ -69,14 +69,23 @@ class Calibration:
         """Coefficients and errors as plain values."""
         from dataclasses import asdict
 
-        errors = {name: {m: asdict(e) for m, e in of.items()} for name, of in (("heldout", self.heldout), ("before", self.before))}
+        errors = {
+            name: {m: asdict(e) for m, e in of.items()}
+            for name, of in (("heldout", self.heldout), ("before", self.before))
+        }
         return {"instance": asdict(self.instance), **errors, "misfit": self.misfit, "fitted_rows": self.fitted_rows}
 
     def figure(self) -> Any:
         """Predicted against measured seconds of the held-out rows, on logarithmic axes (a plotly figure)."""
         graph = optional("plotly.graph_objects")
         dots = [
-            graph.Scatter(x=self.measured[m], y=self.predicted[m], mode="markers", name=m.upper() if m != "step" else m, opacity=0.7)
+            graph.Scatter(
+                x=self.measured[m],
+                y=self.predicted[m],
+                mode="markers",
+                name=m.upper() if m != "step" else m,
+                opacity=0.7,
+            )
             for m in self.heldout
         ]
         shown = np.concatenate([np.concatenate([self.measured[m], self.predicted[m]]) for m in self.heldout])
@@ -102,7 +111,9 @@ class Calibration:
         return table
 
 
-def calibrate(measurements: Measurements, base: Instance | None = None, holdout: float = 0.3, seed: int = 0) -> Calibration:
+def calibrate(
+    measurements: Measurements, base: Instance | None = None, holdout: float = 0.3, seed: int = 0
+) -> Calibration:
     """Fit step costs to a part of the measurements and judge them on the rest.
 
     Measurements from outside the engine do not say how its scheduler batches prompts; there, whole and chunked prefill with
@@ -159,7 +170,10 @@ def fit(work: Work, base: StepCost | None = None) -> StepCost:
     held = np.diag(HOLD * scale[free])
     left = 1.0 - rows[:, ~free] @ start[~free]
     found = start.copy()
-    found[free], _ = nnls(np.vstack([rows[:, free] / np.sqrt(len(rows)), held]), np.concatenate([left / np.sqrt(len(rows)), held @ start[free]]))
+    found[free], _ = nnls(
+        np.vstack([rows[:, free] / np.sqrt(len(rows)), held]),
+        np.concatenate([left / np.sqrt(len(rows)), held @ start[free]]),
+    )
     return _step_cost(found, knots)
 
 
@@ -176,7 +190,9 @@ def design(work: Work, knots: tuple[float, ...]) -> Floats:
         np.sum([count * (np.clip(tokens, a, b) - a) for count, tokens in parts], axis=0)
         for a, b in zip(knots[:-1], (*knots[1:-1], np.inf), strict=True)
     ]
-    return np.column_stack([steps, work.pure, *slopes, steps * work.decoding, steps * work.kv_tokens, work.pairs, work.prompts])
+    return np.column_stack(
+        [steps, work.pure, *slopes, steps * work.decoding, steps * work.kv_tokens, work.pairs, work.prompts]
+    )
 
 
 def _knots(cost: StepCost | None) -> tuple[float, ...]:
@@ -199,16 +215,27 @@ def _step_cost(coefficients: Floats, knots: tuple[float, ...]) -> StepCost:
 
 def _unknown_engine(measurements: Measurements) -> Instance:
     if not isinstance(measurements, StepLog):
-        raise InputError("base", "nothing", "a preset or an instance file: memory and limits of the engine cannot be read off a client's log")
+        raise InputError(
+            "base",
+            "nothing",
+            "a preset or an instance file: memory and limits of the engine cannot be read off a client's log",
+        )
     seen = int(max(measurements.kv_tokens.max(), measurements.prefill_tokens.max(), BLOCK))
     flat = StepCost((1.0,), (0.0,))
-    return Instance("calibrated", flat, blocks=-(-seen // BLOCK), max_batched_tokens=max(8192, int(measurements.prefill_tokens.max())))
+    return Instance(
+        "calibrated",
+        flat,
+        blocks=-(-seen // BLOCK),
+        max_batched_tokens=max(8192, int(measurements.prefill_tokens.max())),
+    )
 
 
 def _engines(start: Instance, measurements: Measurements) -> list[Instance]:
     if isinstance(measurements, StepLog):
         return [start]
-    others = [replace(start, prefill=mode, max_batched_tokens=budget) for mode in ("chunked", "whole") for budget in BUDGETS]
+    others = [
+        replace(start, prefill=mode, max_batched_tokens=budget) for mode in ("chunked", "whole") for budget in BUDGETS
+    ]
     return [start, *(engine for engine in others if engine != start)]
 
 

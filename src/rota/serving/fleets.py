@@ -15,7 +15,9 @@ from rota.serving.presets import preset
 
 TERM = re.compile(r"\s*(?:(\d+)\s*x\s+)?(\S+)\s*$")
 OPTIONS = ("initial", "startup", "report_interval", "name")
-TUNABLE = tuple(f.name for f in fields(Instance) if f.type in ("int", "float", "bool", "str") or "Literal" in str(f.type))
+TUNABLE = tuple(
+    f.name for f in fields(Instance) if f.type in ("int", "float", "bool", "str") or "Literal" in str(f.type)
+)
 
 
 def fleet(spec: str | Mapping[str, Any]) -> Fleet:

@@ -30,9 +30,13 @@ def load_instance(path: str | Path) -> Instance:
     try:
         table = tomllib.loads(Path(path).read_text("utf-8"))
     except OSError as error:
-        raise InputError(str(path), error.strerror or "an unreadable file", "a TOML file that describes an instance") from None
+        raise InputError(
+            str(path), error.strerror or "an unreadable file", "a TOML file that describes an instance"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(str(path), f"text that is not TOML ({error})", "a TOML file that describes an instance") from None
+        raise InputError(
+            str(path), f"text that is not TOML ({error})", "a TOML file that describes an instance"
+        ) from None
     return instance_of(table, str(path))
 
 

@@ -113,7 +113,9 @@ def _rows(path: Path) -> Iterator[Row]:
     try:
         text = path.read_text("utf-8")
     except OSError as error:
-        raise InputError(str(path), (error.strerror or "an unreadable file").lower(), "a CSV or JSONL file of measurements") from None
+        raise InputError(
+            str(path), (error.strerror or "an unreadable file").lower(), "a CSV or JSONL file of measurements"
+        ) from None
     except UnicodeDecodeError:
         raise InputError(str(path), "bytes that are not text", "a CSV or JSONL file of measurements") from None
     lines = text.splitlines()

@@ -194,7 +194,9 @@ class LoadTable(_Columns):
         clients = int(self.concurrency[row])
         room = max(1, min(instance.max_sequences, clients - self.spare))
         load = closed_loop(clients, int(self.isl[row]), int(self.osl[row]))
-        return {name: float(np.nanmean(v)) for name, v in _latencies(replace(instance, max_sequences=room), load).items()}
+        return {
+            name: float(np.nanmean(v)) for name, v in _latencies(replace(instance, max_sequences=room), load).items()
+        }
 
 
 class _Activity:
@@ -204,16 +206,21 @@ class _Activity:
         held = log.prompt + log.output / 2
         rate = np.divide(1.0, log.tpot, out=np.zeros_like(log.tpot), where=log.tpot > 0)
         self._times = np.unique(np.concatenate([first, finish]))
-        self._running, self._held, self._tokens = (self._integral(first, finish, w) for w in (np.ones_like(first), held, rate))
+        self._running, self._held, self._tokens = (
+            self._integral(first, finish, w) for w in (np.ones_like(first), held, rate)
+        )
         order = np.argsort(first, kind="stable")
         self._firsts = first[order]
-        self._sums = [np.concatenate([[0.0], np.cumsum(v[order])]) for v in (log.prompt, log.prompt**2 / 2, np.ones_like(first))]
+        self._sums = [
+            np.concatenate([[0.0], np.cumsum(v[order])]) for v in (log.prompt, log.prompt**2 / 2, np.ones_like(first))
+        ]
 
     def span(self, start: Floats, end: Floats, engine: Instance, decodes: Floats | None) -> Work:
         """Work in the half-open spans (start, end]; without `decodes`, steps are counted by the tokens that others received."""
         length = np.maximum(end - start, 1e-12)
         running, held, tokens = (
-            (np.interp(end, self._times, c) - np.interp(start, self._times, c)) / length for c in (self._running, self._held, self._tokens)
+            (np.interp(end, self._times, c) - np.interp(start, self._times, c)) / length
+            for c in (self._running, self._held, self._tokens)
         )
         since, until = (np.searchsorted(self._firsts, t, side="right") for t in (start, end))
         prompt, pairs, prompts = (s[until] - s[since] for s in self._sums)
@@ -232,7 +239,9 @@ class _Activity:
 def _steps(decodes: Floats, prompts: Floats, tokens: Floats, engine: Instance) -> tuple[Floats, Floats, Floats]:
     """Steps that only decode, do both, only take prompts, given how many decode and what prompts come in the same time."""
     size = np.divide(tokens, prompts, out=np.ones_like(tokens), where=prompts > 0)
-    together = np.maximum(1.0, np.minimum(prompts / np.maximum(decodes, 1.0), engine.max_batched_tokens // np.maximum(size, 1.0)))
+    together = np.maximum(
+        1.0, np.minimum(prompts / np.maximum(decodes, 1.0), engine.max_batched_tokens // np.maximum(size, 1.0))
+    )
     chunks = np.maximum(prompts / together, tokens / engine.max_batched_tokens)
     mixed = np.minimum(decodes, chunks) if engine.prefill == "chunked" else np.zeros_like(chunks)
     return decodes - mixed, mixed, chunks - mixed
@@ -244,7 +253,9 @@ def step_seconds(cost: StepCost, log: StepLog) -> Floats:
     beyond = np.maximum(tokens - x[-1], 0) * ((y[-1] - y[-2]) / (x[-1] - x[-2]) if len(x) > 1 else 0.0)
     base = np.where(log.decoding > 0, cost.decode_base, cost.prefill_base)
     sequences = cost.per_sequence * log.decoding + cost.per_kv_token * log.kv_tokens
-    return base + np.interp(tokens, x, y) + beyond + sequences + cost.quadratic * log.pairs + cost.per_prompt * log.prompts
+    return (
+        base + np.interp(tokens, x, y) + beyond + sequences + cost.quadratic * log.pairs + cost.per_prompt * log.prompts
+    )
 
 
 def closed_loop(clients: int, prompt: int, output: int, rounds: int = ROUNDS) -> Workload:

@@ -89,7 +89,9 @@ def _described(name: str, values: Floats) -> dict[str, float]:
     if not len(known):
         return {f"{name}_{key}": float("nan") for key in ("mean", *LEVELS)}
     quantiles = np.quantile(known, list(LEVELS.values()))
-    return {f"{name}_mean": float(known.mean())} | {f"{name}_{k}": float(q) for k, q in zip(LEVELS, quantiles, strict=True)}
+    return {f"{name}_mean": float(known.mean())} | {
+        f"{name}_{k}": float(q) for k, q in zip(LEVELS, quantiles, strict=True)
+    }
 
 
 def _gaps(run: Run) -> dict[str, float]:

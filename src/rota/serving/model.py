@@ -68,7 +68,9 @@ class Workload:
     name: str = "workload"
 
     @classmethod
-    def of(cls, arrival: ArrayLike, prompt: ArrayLike, output: ArrayLike, *, name: str = "workload", **columns: object) -> Workload:
+    def of(
+        cls, arrival: ArrayLike, prompt: ArrayLike, output: ArrayLike, *, name: str = "workload", **columns: object
+    ) -> Workload:
         """A workload from arrivals and lengths; other columns by keyword, neutral where left out.
 
         Raises:
@@ -90,15 +92,25 @@ class Workload:
         n = len(self.arrival)
         for column in ROW_COLUMNS:
             if len(getattr(self, column)) != n:
-                raise InputError(f"{self.name}: column {column}", f"{len(getattr(self, column))} rows", f"{n}, as in arrival")
-        _require(self.name, "arrival", self.arrival, np.isfinite(self.arrival) & (self.arrival >= 0), "a number of seconds >= 0")
+                raise InputError(
+                    f"{self.name}: column {column}", f"{len(getattr(self, column))} rows", f"{n}, as in arrival"
+                )
+        _require(
+            self.name,
+            "arrival",
+            self.arrival,
+            np.isfinite(self.arrival) & (self.arrival >= 0),
+            "a number of seconds >= 0",
+        )
         for column in ("prompt", "output"):
             _require(self.name, column, getattr(self, column), getattr(self, column) >= 1, "at least 1 token")
         own = self.parent < 0
         late = np.flatnonzero(np.diff(self.arrival[own]) < 0)
         if len(late):
             row = int(np.flatnonzero(own)[late[0] + 1])
-            raise InputError(f"{self.name}: arrival, row {row}", f"{self.arrival[row]:g}", "arrivals in ascending order")
+            raise InputError(
+                f"{self.name}: arrival, row {row}", f"{self.arrival[row]:g}", "arrivals in ascending order"
+            )
         _require(self.name, "parent", self.parent, self.parent < np.arange(n), "an earlier row, or -1")
         if self.prefix_chunk % BLOCK:
             raise InputError(f"{self.name}: prefix_chunk", str(self.prefix_chunk), f"a multiple of {BLOCK}")
@@ -143,7 +155,20 @@ class Workload:
         return (RequestView.of(self, i) for i in range(len(self)))
 
 
-ROW_COLUMNS = ("arrival", "prompt", "output", "tenant", "priority", "session", "turn", "parent", "think", "model", "slo_ttft", "slo_tpot")
+ROW_COLUMNS = (
+    "arrival",
+    "prompt",
+    "output",
+    "tenant",
+    "priority",
+    "session",
+    "turn",
+    "parent",
+    "think",
+    "model",
+    "slo_ttft",
+    "slo_tpot",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +229,9 @@ class StepCost:
 
     def __post_init__(self) -> None:
         if len(self.tokens) != len(self.seconds) or not self.tokens:
-            raise InputError("StepCost.seconds", f"{len(self.seconds)} values", f"one for each of {len(self.tokens)} tokens")
+            raise InputError(
+                "StepCost.seconds", f"{len(self.seconds)} values", f"one for each of {len(self.tokens)} tokens"
+            )
         if any(b <= a for a, b in zip(self.tokens, self.tokens[1:], strict=False)):
             raise InputError("StepCost.tokens", str(self.tokens), "ascending values")
 
@@ -215,13 +242,17 @@ class StepCost:
             return y[-1] + (n - x[-1]) * (y[-1] - y[-2]) / (x[-1] - x[-2])
         return float(np.interp(n, x, y))
 
-    def step(self, decoding: int, kv_tokens: float, chunks: Sequence[tuple[int, int]] = (), begun: int | None = None) -> float:
+    def step(
+        self, decoding: int, kv_tokens: float, chunks: Sequence[tuple[int, int]] = (), begun: int | None = None
+    ) -> float:
         """Seconds of one step; `chunks` are (new, cached) token counts, `begun` how many prompts start (default: all)."""
         n = decoding + sum(c for c, _ in chunks)
         base = self.decode_base if decoding else self.prefill_base
         attention = self.quadratic * sum(c * (p + c / 2) for c, p in chunks)
         prompts = self.per_prompt * (len(chunks) if begun is None else begun)
-        return base + self.linear(n) + self.per_sequence * decoding + self.per_kv_token * kv_tokens + attention + prompts
+        return (
+            base + self.linear(n) + self.per_sequence * decoding + self.per_kv_token * kv_tokens + attention + prompts
+        )
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,9 @@ class Moves:
             return self._give_up(move, now)
         tokens = kernel.tokens_now(s, move.request, now)
         last = blocks_for(tokens) - move.copied <= LAST_STAGE_BLOCKS
-        if not self._extend(move, blocks_for(tokens + 2 if last else tokens), now) or (not last and move.stage >= MAX_STAGES):
+        if not self._extend(move, blocks_for(tokens + 2 if last else tokens), now) or (
+            not last and move.stage >= MAX_STAGES
+        ):
             self.aborted_target += 1
             return self._give_up(move, now)
         if last:

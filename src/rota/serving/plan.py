@@ -76,7 +76,9 @@ class Plan:
     def __rich__(self) -> Any:
         from rich.table import Table
 
-        table = Table(title=f"{self.workload} on {self.instance}: {', '.join(map(str, self.slo))}", title_justify="left")
+        table = Table(
+            title=f"{self.workload} on {self.instance}: {', '.join(map(str, self.slo))}", title_justify="left"
+        )
         for name in ("policies", "instances", "GPUs", *(f"{b.metric} (one less)" for b in self.slo), "simulations"):
             table.add_column(name, justify="left" if name == "policies" else "right")
         for o in self.options:
@@ -176,7 +178,9 @@ def _options(results: Results, kind: Instance) -> list[Option]:
     return options
 
 
-def _worst(workloads: Sequence[Workload], fleet: Fleet, bounds: Sequence[Bound], policies: Mapping[str, Any]) -> dict[str, float]:
+def _worst(
+    workloads: Sequence[Workload], fleet: Fleet, bounds: Sequence[Bound], policies: Mapping[str, Any]
+) -> dict[str, float]:
     """The metrics of the bounds over all workloads, each at its worst."""
     runs = [simulate(fleet, workload, policies, seed=s).metrics for s, workload in enumerate(workloads)]
     return {b.metric: (min if b.least else max)(run[b.metric] for run in runs) for b in bounds}
@@ -186,5 +190,3 @@ def _metric_names(kind: Instance) -> Mapping[str, float]:
     """Every metric there is, from the run of a single small request."""
     one = Workload.of([0.0], [16], [2])
     return simulate(Fleet.of(replace(kind, prefix_cache=False), 1), one).metrics
-
-

@@ -158,7 +158,11 @@ def roofline(
     card = gpu if isinstance(gpu, Gpu) else named(GPUS, gpu, "GPU")
     if tp < 1:
         raise InputError("tp", str(tp), "at least 1")
-    room = utilization * card.memory - shape.parameters * shape.bytes / tp - shape.activation_bytes(max_batched_tokens, max_sequences, tp)
+    room = (
+        utilization * card.memory
+        - shape.parameters * shape.bytes / tp
+        - shape.activation_bytes(max_batched_tokens, max_sequences, tp)
+    )
     return Instance(
         name=name or label,
         cost=step_cost(shape, card, tp),
@@ -210,5 +214,9 @@ def _blocks(label: str, room: float, shape: ModelShape, tp: int) -> int:
     blocks = int(room // (BLOCK * shape.kv_bytes_on_gpu(tp)))
     if blocks < 1:
         size = shape.parameters * shape.bytes / GIB
-        raise InputError(label, f"{size:.0f} GiB of weights over {tp} GPU(s)", "weights that leave room for a KV cache (more GPUs: tp)")
+        raise InputError(
+            label,
+            f"{size:.0f} GiB of weights over {tp} GPU(s)",
+            "weights that leave room for a KV cache (more GPUs: tp)",
+        )
     return blocks

@@ -122,7 +122,18 @@ def collect(sim: Simulation) -> Run:
 
 def _per_request(req: np.ndarray) -> dict[str, np.ndarray]:
     """Latencies as the field defines them: TTFT from arrival; TPOT = (e2e - TTFT) / (output - 1), NaN for one token."""
-    kept = ("arrival", "dispatched", "admitted", "first_token", "finish", "instance", "preemptions", "migrations", "downtime", "cached")
+    kept = (
+        "arrival",
+        "dispatched",
+        "admitted",
+        "first_token",
+        "finish",
+        "instance",
+        "preemptions",
+        "migrations",
+        "downtime",
+        "cached",
+    )
     columns = {name: req[name].copy() for name in kept}
     columns["ttft"] = req["first_token"] - req["arrival"]
     columns["e2e"] = req["finish"] - req["arrival"]

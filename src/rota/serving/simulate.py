@@ -181,7 +181,11 @@ class Simulation:
         for request in sorted(news):
             self.s.req[request]["next"] = -1
             state = self.s.req[request]["state"]
-            if state in (MOVING, DONE) and request in self.moves.under_way and (state == MOVING or self.s.req[request]["leaving"]):
+            if (
+                state in (MOVING, DONE)
+                and request in self.moves.under_way
+                and (state == MOVING or self.s.req[request]["leaving"])
+            ):
                 self.moves.left_batch(request, now)
             if state == DONE:
                 self._release(request, now)
@@ -390,7 +394,9 @@ class Simulation:
     def _close(self) -> Run:
         lost = np.flatnonzero(self.s.req["state"] != DONE)
         if len(lost):
-            raise RotaError(f"request {lost[0]} never ended: instance {self.s.req[lost[0]]['instance']} cannot make progress")
+            raise RotaError(
+                f"request {lost[0]} never ended: instance {self.s.req[lost[0]]['instance']} cannot make progress"
+            )
         self._switch_off_empty()
         end = float(self.s.req["finish"].max(initial=0.0))
         for i in list(self.service.open):
@@ -437,4 +443,6 @@ def _check_sizes(fleet: Fleet, workload: Workload) -> None:
         bad = np.flatnonzero((workload.model == code) & (size > room))
         if len(bad):
             where = f"{workload.name}: request {bad[0]}"
-            raise InputError(where, f"{size[bad[0]]} tokens of prompt and output", f"at most {room}, the KV memory of {least.name}")
+            raise InputError(
+                where, f"{size[bad[0]]} tokens of prompt and output", f"at most {room}, the KV memory of {least.name}"
+            )

@@ -130,7 +130,9 @@ def _tables(where: str, table: Mapping[str, Any], key: str) -> Sequence[Mapping[
     return found
 
 
-def _named(where: str, kind: str, table: Mapping[str, Any], needed: str | None, known: tuple[str, ...] | None) -> dict[str, Any]:
+def _named(
+    where: str, kind: str, table: Mapping[str, Any], needed: str | None, known: tuple[str, ...] | None
+) -> dict[str, Any]:
     """A table of the study with a `name`, and no key that is not known."""
     if known is not None:
         _known(f"{where}: [[{kind}]]", table, known)
@@ -161,5 +163,3 @@ def _anchored(use: str, folder: Path) -> str:
     name, bracket, rest = use.partition("(")
     beside = folder / name.strip()
     return f"{beside}{bracket}{rest}" if beside.is_file() else use
-
-

@@ -21,6 +21,8 @@ QUEUE, PREFILL, DECODE, PREEMPTED, MIGRATE, SWAPPED = range(6)
 TOLERANCE = 1e-7
 """Seconds that are forgiven for rounding."""
 
+KIND_NAMES = ("queue", "prefill", "decode", "preempted", "migrate", "swapped")
+
 Mask = NDArray[np.bool_]
 
 
@@ -75,6 +77,12 @@ class History:
     broken: list[str]
 
 
+def named(row: np.void) -> str:
+    """A row in words."""
+    where = f"on instance {row['instance']}"
+    return f"r{row['request']}: {KIND_NAMES[row['kind']]} [{row['start']:g}, {row['end']:g}) {where}"
+
+
 def history(run: Run) -> History:
     """The tokens of every request over time."""
     rows = run.rows[np.lexsort((run.rows["end"], run.rows["start"], run.rows["request"]))]
@@ -94,7 +102,11 @@ def history(run: Run) -> History:
     kv = run.workload.prompt[rows["request"]] + before - decoding
     exact = _running_total(unknown, first) == 0
     kv_end = run.workload.prompt[rows["request"]] + before + given - 1
-    broken = _uneven(run, steps, extra, ends) + _miscounted(run, rows, given, unknown) + _blocks_told(rows, kv, kv_end, exact & ~unknown)
+    broken = (
+        _uneven(steps, extra, ends) + _silent(rows, ends)
+        + _miscounted(run, rows, given, unknown)
+        + _blocks_told(rows, kv, kv_end, exact & ~unknown)
+    )
     return History(rows, steps, begin, stop, decoded, kv, kv_end, exact & ~unknown, broken)
 
 
@@ -126,7 +138,9 @@ def _prefill_ends(run: Run, rows: np.ndarray, steps: Boundaries, stop: Ints) -> 
     first = prefill & (np.abs(late) <= TOLERANCE)
     again, maybe = later & ~cut, later & cut & (place >= 0)
     b = len(steps.time)
-    return _PrefillEnds(place, first, again, maybe, _count(place[again & (place >= 0)], b)[:b], _count(place[maybe], b)[:b])
+    return _PrefillEnds(
+        place, first, again, maybe, _count(place[again & (place >= 0)], b)[:b], _count(place[maybe], b)[:b]
+    )
 
 
 def _cut_prefills(ends: _PrefillEnds, extra: Ints) -> tuple[Ints, Mask]:
@@ -155,15 +169,15 @@ def _boundaries(run: Run) -> Boundaries:
     return Boundaries(instance[heads], end[heads], tokens, starts)
 
 
-def _uneven(run: Run, steps: Boundaries, extra: Ints, ends: _PrefillEnds) -> list[str]:
+def _uneven(steps: Boundaries, extra: Ints, ends: _PrefillEnds) -> list[str]:
     """Boundaries where more or fewer requests got a token than were there to get one."""
     wrong = np.flatnonzero((extra < 0) | (extra > ends.possible))
-    told = [
-        f"instance {steps.instance[k]}: {steps.tokens[k]} requests get a token at {steps.time[k]:g}, not {steps.tokens[k] - extra[k]}"
-        for k in wrong.tolist()
-    ]
-    silent = np.flatnonzero(ends.again & (ends.place < 0))
-    return told + [f"{_row(ends_row)} ends, and no token is recorded then" for ends_row in _sorted_rows(run)[silent]]
+    place = zip(steps.instance[wrong], steps.time[wrong], steps.tokens[wrong], extra[wrong], strict=True)
+    return [f"instance {i}: {got} requests get a token at {time:g}, not {got - more}" for i, time, got, more in place]
+
+
+def _silent(rows: np.ndarray, ends: _PrefillEnds) -> list[str]:
+    return [f"{named(row)} ends, and no token is recorded then" for row in rows[ends.again & (ends.place < 0)]]
 
 
 def _miscounted(run: Run, rows: np.ndarray, given: Ints, unknown: Mask) -> list[str]:
@@ -179,16 +193,7 @@ def _blocks_told(rows: np.ndarray, kv: Ints, kv_end: Ints, exact: Mask) -> list[
     """Rows whose column `blocks` is not what their tokens take."""
     tokens = np.where(rows["kind"] == DECODE, kv_end, np.where(rows["kind"] == PREFILL, kv, 0))
     wrong = np.flatnonzero(exact & (rows["blocks"] != -(-tokens // BLOCK)))
-    return [f"{_row(rows[k])} says {rows[k]['blocks']} blocks for {tokens[k]} tokens" for k in wrong.tolist()]
-
-
-def _row(row: np.void) -> str:
-    name = ("queue", "prefill", "decode", "preempted", "migrate", "swapped")[row["kind"]]
-    return f"r{row['request']}: {name} [{row['start']:g}, {row['end']:g}) on instance {row['instance']}"
-
-
-def _sorted_rows(run: Run) -> np.ndarray:
-    return run.rows[np.lexsort((run.rows["end"], run.rows["start"], run.rows["request"]))]
+    return [f"{named(rows[k])} says {rows[k]['blocks']} blocks for {tokens[k]} tokens" for k in wrong.tolist()]
 
 
 def _count(places: Ints, most: int) -> Ints:

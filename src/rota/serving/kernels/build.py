@@ -66,7 +66,11 @@ def _instances(fleet: Fleet, nodes: int) -> np.ndarray:
     inst["last_decode"] = -1.0
     for m, kind in zip(inst, fleet.kinds, strict=True):
         m["total"] = m["free"] = kind.blocks
-        m["watermark"], m["max_sequences"], m["max_batched"] = kind.watermark_blocks, kind.max_sequences, kind.max_batched_tokens
+        m["watermark"], m["max_sequences"], m["max_batched"] = (
+            kind.watermark_blocks,
+            kind.max_sequences,
+            kind.max_batched_tokens,
+        )
         m["chunked"], m["cache"], m["layers"] = kind.prefill == "chunked", kind.prefix_cache, kind.layers
         m["cpu_free"], m["kv_bytes"] = kind.cpu_blocks, kind.kv_bytes
         m["swap_latency"], m["swap_bandwidth"], m["swap_call"] = kind.swap.latency, kind.swap.bandwidth, kind.swap_call

@@ -5,7 +5,8 @@ from __future__ import annotations
 from numba import njit
 
 from rota.serving.kernels import prefix, queue
-from rota.serving.kernels.engine import close_row, elapsed, interrupt, new_blocks, steps_done
+from rota.serving.kernels.batch import close_row
+from rota.serving.kernels.engine import interrupt
 from rota.serving.kernels.state import (
     CHUNK,
     DECODE,
@@ -17,6 +18,7 @@ from rota.serving.kernels.state import (
     RESIDENT,
     WAITING,
 )
+from rota.serving.kernels.steps import elapsed, new_blocks, steps_done
 
 
 @njit(cache=True)

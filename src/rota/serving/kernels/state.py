@@ -52,8 +52,26 @@ REQUEST = np.dtype(
 )  # fmt: skip
 """One request. `held`: prefix chunks it references; `since`: when its present phase began."""
 
-ROW = np.dtype([("request", np.int64), ("instance", np.int64), ("kind", np.int64), ("start", np.float64), ("end", np.float64), ("blocks", np.int64)])
-SEGMENT = np.dtype([("instance", np.int64), ("start", np.float64), ("count", np.int64), ("first", np.float64), ("slope", np.float64), ("weight", np.int64)])
+ROW = np.dtype(
+    [
+        ("request", np.int64),
+        ("instance", np.int64),
+        ("kind", np.int64),
+        ("start", np.float64),
+        ("end", np.float64),
+        ("blocks", np.int64),
+    ]
+)
+SEGMENT = np.dtype(
+    [
+        ("instance", np.int64),
+        ("start", np.float64),
+        ("count", np.int64),
+        ("first", np.float64),
+        ("slope", np.float64),
+        ("weight", np.int64),
+    ]
+)
 """`count` inter-token gaps first, first + slope, ... of `weight` requests at once."""
 
 REPORT = np.dtype(
@@ -88,5 +106,7 @@ class State(NamedTuple):
     node_next: NDArray[np.int64]
 
 
-ROWS, SEGMENTS, REASON, WHERE, WHO, NOTIFY_FIRST, DYNAMIC, TRACK_SERVICE, CHUNK, TOKENS_SAVED, EVICTIONS, FINISHED = range(12)
+ROWS, SEGMENTS, REASON, WHERE, WHO, NOTIFY_FIRST, DYNAMIC, TRACK_SERVICE, CHUNK, TOKENS_SAVED, EVICTIONS, FINISHED = (
+    range(12)
+)
 """Places in `State.count`; from NOTIFY_FIRST to CHUNK they are settings."""

@@ -7,7 +7,6 @@ import numpy as np
 from rota.core.errors import InputError
 from rota.serving.model import Floats
 
-
 EVEN = 1e-6
 """Below this coefficient of variation gaps are equal."""
 

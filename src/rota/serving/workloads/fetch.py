@@ -84,7 +84,7 @@ class Fetched:
     checked: bool
 
 
-class Unreachable(RotaError):  # noqa: N818
+class Unreachable(RotaError):
     """A public home cannot be reached; what has arrived so far is kept for the next try."""
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from rota.core.registry import policy
 from rota.serving.freeness import migration_freeness
-from rota.serving.victims import checked_victim_rule, pair_by_load, pick_victim
 from rota.serving.model import BLOCK, RequestView
+from rota.serving.victims import checked_victim_rule, pair_by_load, pick_victim
 from rota.serving.views import BatchView, FleetView
 
 
@@ -22,7 +22,9 @@ class Balanced:
 
     after_prefill = False
 
-    def __init__(self, threshold: float = 3.0, interval: float = 0.2, head_room: int = 1600, victim: str = "last") -> None:
+    def __init__(
+        self, threshold: float = 3.0, interval: float = 0.2, head_room: int = 1600, victim: str = "last"
+    ) -> None:
         self.threshold, self.head_room = threshold, head_room
         self.interval: float | None = interval
         self.rule = checked_victim_rule(victim)

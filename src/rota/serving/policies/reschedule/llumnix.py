@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from rota.core.registry import policy
 from rota.serving.freeness import migration_freeness
-from rota.serving.victims import checked_victim_rule, pair_by_load, pick_victim
 from rota.serving.model import BLOCK, RequestView
+from rota.serving.victims import checked_victim_rule, pair_by_load, pick_victim
 from rota.serving.views import BatchView, FleetView
 
 
@@ -27,7 +27,12 @@ class Llumnix:
     after_prefill = False
 
     def __init__(
-        self, threshold: float = 3.0, interval: float = 0.2, head_room: int = 1600, victim: str = "last", defragment: bool = True
+        self,
+        threshold: float = 3.0,
+        interval: float = 0.2,
+        head_room: int = 1600,
+        victim: str = "last",
+        defragment: bool = True,
     ) -> None:
         self.threshold, self.head_room, self.defragment = threshold, head_room, defragment
         self.interval: float | None = interval

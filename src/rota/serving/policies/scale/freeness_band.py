@@ -21,7 +21,9 @@ class FreenessBand:
         least, most: bounds on the number of instances (0: as many as the fleet has).
     """
 
-    def __init__(self, low: float = 10.0, high: float = 60.0, interval: float = 10.0, least: int = 1, most: int = 0) -> None:
+    def __init__(
+        self, low: float = 10.0, high: float = 60.0, interval: float = 10.0, least: int = 1, most: int = 0
+    ) -> None:
         self.low, self.high, self.least, self.most = low, high, least, most
         self.interval: float | None = interval
 

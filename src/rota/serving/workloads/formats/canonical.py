@@ -46,7 +46,7 @@ class Row(
 
 def read_lines(path: Path) -> Reading:
     """Read JSON Lines."""
-    return _reading(path, decode(path, Row))
+    return _reading(path, "jsonl", decode(path, Row))
 
 
 def write_lines(workload: Workload, path: Path) -> None:
@@ -65,7 +65,7 @@ def read_parquet(path: Path) -> Reading:
     except polars.exceptions.PolarsError as error:
         raise InputError(str(path), f"bytes that are no Parquet ({error})", "a Parquet file") from None
     try:
-        return _reading(path, msgspec.convert(records, list[Row]))
+        return _reading(path, "parquet", msgspec.convert(records, list[Row]))
     except msgspec.ValidationError as error:
         raise InputError(
             str(path),
@@ -103,7 +103,7 @@ def _rows(w: Workload) -> list[Row]:
     ]  # fmt: skip
 
 
-def _reading(path: Path, rows: list[Row]) -> Reading:
+def _reading(path: Path, format: str, rows: list[Row]) -> Reading:
     chunks = {row.prefix_chunk for row in rows if row.prefix_hashes}
     if len(chunks) > 1:
         raise InputError(f"{path}: prefix_chunk", str(sorted(chunks)), "the same in every row")
@@ -125,7 +125,7 @@ def _reading(path: Path, rows: list[Row]) -> Reading:
         prefix_hash=np.fromiter(chain.from_iterable(row.prefix_hashes for row in kept), np.int64, int(length.sum())),
         prefix_chunk=chunks.pop() if chunks else 512,
     )  # fmt: skip
-    return Reading(workload, "rota", left_out)
+    return Reading(workload, format, left_out)
 
 
 def _parent(path: Path, row: Row, place: dict[int, int]) -> int:

@@ -43,9 +43,9 @@ def splitwise(path: Path) -> Reading:
 
 
 def burstgpt(path: Path, *, model: str | None = None, log: str | None = None, closed: bool = False) -> Reading:
-    """BurstGPT, with 6 or 8 columns: time 0 is midnight of the first day; a row without response tokens is a failure.
+    """BurstGPT, 6 or 8 columns; time 0 is midnight of the first day, a row without response tokens a failure.
 
-    Model and log type become the tenant, `ChatGPT, API log`: the models are the service's, not those of a fleet to simulate.
+    Model and log type become the tenant, `ChatGPT, API log`: they are the service's models, not a fleet's.
 
     Args:
         path: the CSV file.
