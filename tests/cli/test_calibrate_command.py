@@ -30,7 +30,7 @@ def test_it_writes_an_instance_that_predicts_the_log(log, tmp_path, capsys):
     out, picture = tmp_path / "a100.toml", tmp_path / "fit.html"
     assert main(["calibrate", str(log), "--base", "llama-3-8b/h100", "--out", str(out), "--picture", str(picture)]) == 0
     shown = capsys.readouterr().out
-    assert "error on rows not used for fitting" in shown
+    assert "error on rows not used for" in shown
     cost, true = load_instance(out).cost, preset("llama-3-8b/a100").cost
     assert cost.step(64, 64 * 700, [(1000, 0)]) == pytest.approx(true.step(64, 64 * 700, [(1000, 0)]), rel=0.01)
     assert "heldout_step" in out.read_text()

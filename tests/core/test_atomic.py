@@ -28,7 +28,8 @@ def test_an_interrupted_block_leaves_the_old_file(tmp_path, error):
             file.write(b"new")
             raise error
 
-    pytest.raises(error, interrupted)
+    with pytest.raises(error):
+        interrupted()
     assert target.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a.bin"]
 

@@ -14,8 +14,8 @@ from rota.core import stats
 @pytest.mark.parametrize("p", [0.5, 0.6, 0.9, 0.95, 0.975, 0.995, 0.9999, 0.025, 0.2])
 def test_student_quantiles_are_those_of_scipy(p, df):
     scipy = pytest.importorskip("scipy.stats")
-    assert stats.student_quantile(p, df) == pytest.approx(scipy.t.ppf(p, df), rel=1e-9, abs=1e-12)
-    assert stats.student_cdf(1.3, df) == pytest.approx(scipy.t.cdf(1.3, df), rel=1e-12)
+    assert stats.student_quantile(p, df) == pytest.approx(scipy.t.ppf(p, df), rel=1e-8, abs=1e-12)
+    assert stats.student_cdf(1.3, df) == pytest.approx(scipy.t.cdf(1.3, df), abs=1e-9)
 
 
 @pytest.mark.parametrize("x", [0.0, 1e-6, 0.1, 0.5, 0.73, 0.999, 1.0])

@@ -114,9 +114,13 @@ def test_labels_that_never_change_are_the_title(results):
     assert text.startswith("workload burst, fleet f")
 
 
-def test_the_table_fits_eighty_columns(results):
-    rows = synthetic.results(groups=(("burst", "16 x a10"),), seeds=3, n=200)
-    assert max(map(len, shown(table.comparison(rows), 80).splitlines())) <= 80
+@pytest.mark.parametrize(("width", "metrics"), [(80, 3), (100, 4), (140, 6)])
+def test_metrics_that_do_not_fit_the_terminal_are_named(width, metrics):
+    results = synthetic.results({"round-robin": 1.0, "Llumnix (freeness, migration)": 0.002}, seeds=3, n=200)
+    lines = shown(table.render(compare(results), width), width).splitlines()
+    assert all(line.endswith(("│", "┤", "┩", "┃", "┓", "┘")) for line in lines if line[0] in "│├┡┃┏└")
+    assert lines[0].count("┳") == metrics
+    assert ("want of room" in " ".join(lines)) == (metrics < 6)
 
 
 @pytest.mark.parametrize(

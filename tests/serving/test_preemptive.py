@@ -130,5 +130,9 @@ def test_what_cannot_be_served_is_said():
         simulate_preemptive(SMALL, Workload.of([0, 0], [9, 10], [9, 9], parent=[-1, 0]))
     with pytest.raises(UnknownName, match="did you mean markov"):
         simulate_preemptive(SMALL, conversations(1), priorities="markow")
+    with pytest.raises(InputError, match="found no request"):
+        simulate_preemptive(SMALL, Workload.of([], [], []))
+    with pytest.raises(InputError, match="streams: found 3, expected 1 or 2"):
+        simulate_preemptive(SMALL, conversations(1), "reuse(streams=3)")
     with pytest.raises(InputError, match="frequency"):
         simulate_preemptive(SMALL, conversations(1), frequency=0.0)

@@ -66,7 +66,7 @@ def fit(
     if out is not None:
         model.save(out)
     near = average([goodness(workload, model.generate(seed=seed)) for seed in range(seeds)])
-    kind = type(model.arrivals).__name__
+    kind = type(model.arrivals).__name__ if not model.parts else f"{len(model.parts)} streams"
     _show(
         {"name": model.name, "arrivals": kind, "out": None if out is None else str(out), **near.to_dict()}, json, near
     )

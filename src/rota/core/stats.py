@@ -100,7 +100,7 @@ def weighted_quantiles(values: ArrayLike, weights: ArrayLike, q: Sequence[float]
 
 @lru_cache(maxsize=1024)
 def student_quantile(p: float, df: float) -> float:
-    """The `p`-quantile of Student's t with `df` > 0 degrees of freedom, to 1e-10, by bisection of its distribution."""
+    """The `p`-quantile of Student's t with `df` > 0 degrees of freedom, to 1e-8, by bisection of its distribution."""
     if p < 0.5:
         return -student_quantile(1 - p, df)
     low, high = 0.0, 1.0

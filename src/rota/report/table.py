@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 CAPTION = (
     "mean ± half of the 95 % interval over seeds; * best of its group; below: paired difference from the baseline (b)"
 )
-NAME_WIDTH, FIGURE_WIDTH = 24, 14
+NAME_WIDTH, FIGURE_WIDTH = 22, 18
+"""Columns of the terminal that a name and a figure take, with their borders."""
 
 
 def comparison(results: Results, metrics: Iterable[str] | None = None, baseline: str | None = None) -> Table:
@@ -45,7 +46,7 @@ def render(compared: Comparison, width: int | None = None) -> Table:
     table = Table(
         title=escape(compared.constant) or None, caption=caption, caption_justify="left", title_justify="left"
     )
-    table.add_column(escape(compared.choice_name), overflow="fold", min_width=18)
+    table.add_column(escape(compared.choice_name), overflow="fold")
     for metric in metrics:
         table.add_column(f"{escape(metric.name.replace('_', ' '))}\n[dim]{escape(metric.unit)}[/]", justify="right")
     for group, rows in groupby(compared.rows, lambda row: row.group):

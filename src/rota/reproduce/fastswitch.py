@@ -52,7 +52,7 @@ Places = Sequence[tuple[Setting, str, float]]
 """Settings, traces and frequencies over which a gain is averaged."""
 
 A10 = Setting("llama-8b", "llama-3-8b/a10", 0.6, (0.01, 0.02, 0.03, 0.04), 0.04)
-A100 = Setting("qwen-32b", "qwen-32b/a100", 0.5, (0.02,), 0.02)
+A100 = Setting("qwen-32b", "qwen-32b/a100", 0.4, (0.02,), 0.02)
 
 DIFFERS = "simulated on roofline costs, 5 us a copy call assumed; {rate:g} conversations/s, not 1"
 

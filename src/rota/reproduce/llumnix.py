@@ -18,7 +18,7 @@ from rota.core.data import data_folder
 from rota.core.stats import mean_interval, median_interval, ratio_interval
 from rota.core.store import Cell
 from rota.core.study import run_study
-from rota.reproduce.claims import Claim, Stated, verdict
+from rota.reproduce.claims import Claim, Stated, Verdict, verdict
 from rota.serving.fleets import fleet
 from rota.serving.metrics import by_class
 from rota.serving.model import Fleet, Workload
@@ -240,7 +240,7 @@ def _means(table: _Table, size: Size, differs: str) -> Iterable[Claim]:
         name, rate = max(ratios, key=lambda key: abs(np.log(ratios[key].mean())))
         far = mean_interval(ratios[name, rate])
         close = sum(abs(r.mean() - 1) <= 0.15 for r in ratios.values())
-        word = "holds" if close == len(ratios) else "does not hold"
+        word: Verdict = "holds" if close == len(ratios) else "does not hold"
         spoken = ", ".join(f"{n} {x:g}: {r.mean():.2f}" for (n, x), r in ratios.items())
         yield stated.measured(
             far.value, (far.low, far.high), word,

@@ -117,7 +117,8 @@ def calibrate(
     """Fit step costs to a part of the measurements and judge them on the rest.
 
     Measurements from outside the engine do not say how its scheduler batches prompts; there, whole and chunked prefill with
-    the budgets of `BUDGETS` are tried beside what `base` has, and the one with the least misfit on the fitted rows is kept.
+    the budgets of `BUDGETS` are tried beside what `base` has, and the one with the least misfit on the fitted rows is kept
+    (`base` as it is, if no fit is better).
 
     Args:
         measurements: a `StepLog`, `ClientLog` or `LoadTable`.
@@ -132,7 +133,8 @@ def calibrate(
     used, aside = split(len(measurements), holdout, seed)
     start = base or _unknown_engine(measurements)
     name = f"{start.name} (calibrated)" if base else start.name
-    tried = [_fitted(measurements, used, engine, base) for engine in _engines(start, measurements)]
+    tried = [_judged(measurements, used, base)] if base else []
+    tried += [_fitted(measurements, used, engine, base) for engine in _engines(start, measurements)]
     misfit, instance = min(tried, key=lambda pair: pair[0])
     measured, predicted = measurements.measured(aside), measurements.predict(aside, instance)
     earlier = measurements.predict(aside, base) if base else {}
@@ -240,15 +242,15 @@ def _engines(start: Instance, measurements: Measurements) -> list[Instance]:
 
 
 def _fitted(measurements: Measurements, rows: Ints, engine: Instance, base: Instance | None) -> tuple[float, Instance]:
-    """Misfit on the fitted rows, and the instance; a scheduler that cannot take a measured prompt has an infinite misfit."""
-    instance = replace(engine, cost=fit(measurements.work(rows, engine), base.cost if base else None))
-    measured = measurements.measured(rows)
+    cost = fit(measurements.work(rows, engine), base.cost if base else None)
     try:
-        predicted = measurements.predict(rows, instance)
-    except InputError:
-        if engine == base:
-            raise
-        return np.inf, instance
+        return _judged(measurements, rows, replace(engine, cost=cost))
+    except InputError:  # a scheduler that cannot take a measured prompt
+        return np.inf, engine
+
+
+def _judged(measurements: Measurements, rows: Ints, instance: Instance) -> tuple[float, Instance]:
+    measured, predicted = measurements.measured(rows), measurements.predict(rows, instance)
     return float(np.mean([_distance(measured[m], predicted[m]) for m in measured])), instance
 
 

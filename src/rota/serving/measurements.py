@@ -18,6 +18,8 @@ import numpy as np
 from rota.core.errors import InputError
 from rota.serving.model import Fleet, Floats, Instance, Ints, StepCost, Workload
 
+REST_OF_STEP = 0.5
+"""Share of a step that is still to run, on average, when a request arrives."""
 ROUNDS = 10
 """Requests that each client of a simulated closed-loop test sends, one after another."""
 
@@ -216,7 +218,7 @@ class _Activity:
         ]
 
     def span(self, start: Floats, end: Floats, engine: Instance, decodes: Floats | None) -> Work:
-        """Work in the half-open spans (start, end]; without `decodes`, steps are counted by the tokens that others received."""
+        """Work in the half-open spans (start, end]; without `decodes`, steps are those of the prompts taken in."""
         length = np.maximum(end - start, 1e-12)
         running, held, tokens = (
             (np.interp(end, self._times, c) - np.interp(start, self._times, c)) / length
@@ -225,7 +227,8 @@ class _Activity:
         since, until = (np.searchsorted(self._firsts, t, side="right") for t in (start, end))
         prompt, pairs, prompts = (s[until] - s[since] for s in self._sums)
         if decodes is None:
-            decodes = np.divide(tokens * length, running, out=np.zeros_like(length), where=running > 1e-9)
+            seen = np.divide(tokens * length, running, out=np.zeros_like(length), where=running > 1e-9)
+            decodes = np.minimum(seen, np.ceil(prompt / engine.max_batched_tokens) + REST_OF_STEP)
         quiet, mixed, pure = _steps(decodes, prompts, prompt, engine)
         return Work(end - start, quiet, mixed, pure, running, held, prompt, pairs, prompts)
 

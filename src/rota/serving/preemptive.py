@@ -40,9 +40,11 @@ def simulate_preemptive(
         audit: keep what `rota.serving.verify_swap` needs.
 
     Raises:
-        InputError: a request that cannot fit into the instance, a conversation that branches, or one whose later prompt
-            is shorter than what was said before.
+        InputError: no request, a request that cannot fit into the instance, a conversation that branches, or one whose
+            later prompt is shorter than what was said before.
     """
+    if not len(workload):
+        raise InputError(workload.name, "no request", "at least one")
     owner, child = _conversations(workload)
     _check_fit(instance, workload)
     mechanism: Mechanism = make("serving.swap", swap).mechanism

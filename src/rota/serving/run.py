@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 class Numbered(Sequence[str]):
     """Names made when asked for: `Numbered("r", 3)` is `r0`, `r1`, `r2`."""
 
-    def __init__(self, prefix: str, count: int) -> None:
-        self.prefix, self.count = prefix, count
+    def __init__(self, prefix: str, size: int) -> None:
+        self.prefix, self.size = prefix, size
 
     def __len__(self) -> int:
-        return self.count
+        return self.size
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self.count))]
-        if not -self.count <= index < self.count:
+            return [self[i] for i in range(*index.indices(self.size))]
+        if not -self.size <= index < self.size:
             raise IndexError(index)
-        return f"{self.prefix}{index % self.count}"
+        return f"{self.prefix}{index % self.size}"
 
     def __iter__(self) -> Iterator[str]:
-        return (f"{self.prefix}{i}" for i in range(self.count))
+        return (f"{self.prefix}{i}" for i in range(self.size))
 
 
 @dataclass(frozen=True, eq=False)

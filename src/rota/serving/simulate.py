@@ -147,7 +147,7 @@ class Simulation:
             self.now = instant
             if coming <= instant:
                 if position % AHEAD == 0:
-                    self._prepare(own[position : position + AHEAD])
+                    self._prepare(own[position : position + AHEAD].tolist())
                 self._arrive(int(own[position]), instant)
                 position += 1
             else:

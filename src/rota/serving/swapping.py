@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from rota.core.errors import InputError
 from rota.serving.kvspace import KVSpace, runs
 from rota.serving.model import BLOCK, Instance, blocks_for
 from rota.serving.swap_audit import Event, Give, Moved, Take
@@ -42,6 +43,15 @@ class Mechanism:
     threads: int = 1
     ready_share: float = 0.25
     streams: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("group", "threads"):
+            if getattr(self, name) < 1:
+                raise InputError(f"swap mechanism: {name}", str(getattr(self, name)), "at least 1")
+        if self.streams not in (1, 2):
+            raise InputError("swap mechanism: streams", str(self.streams), "1 or 2")
+        if not 0 <= self.ready_share <= 1:
+            raise InputError("swap mechanism: ready_share", str(self.ready_share), "a share in [0, 1]")
 
     def space(self, blocks: int) -> KVSpace:
         """An empty memory of `blocks` blocks."""

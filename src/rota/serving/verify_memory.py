@@ -142,7 +142,10 @@ def _exceeded(changes: Changes, limits: Ints, what: str) -> list[str]:
     """Each moment from which on an instance holds more than its limit."""
     order = np.lexsort((changes.phase, changes.time, changes.instance))
     instance, time = changes.instance[order], changes.time[order]
-    level = np.cumsum(changes.blocks[order])
+    level, phase = np.cumsum(changes.blocks[order]), changes.phase[order]
+    settled = np.ones(len(level), bool)
+    settled[:-1] = (np.diff(instance) > 0) | (np.diff(time) > 0) | (np.diff(phase) > 0)
+    instance, time, level = instance[settled], time[settled], level[settled]
     over = level > limits[instance]
     begins = np.flatnonzero(over & ~np.concatenate([[False], over[:-1]])) if len(over) else np.zeros(0, np.int64)
     return [f"instance {instance[k]}: {level[k]} of {limits[instance[k]]} {what} in use at {time[k]:g}" for k in begins.tolist()]

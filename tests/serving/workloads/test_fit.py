@@ -81,6 +81,20 @@ def test_sessions_come_back():
     assert stats.ideal_reuse(again) == pytest.approx(stats.ideal_reuse(trace), abs=0.05)
 
 
+def test_streams_of_conversations_and_single_requests_are_fitted_apart(tmp_path):
+    trace = by_name("burstgpt(n=12000)", seed=1)
+    model = fit(trace)
+    assert len(model.parts) == 4
+    model.save(tmp_path / "m.json")
+    again = load(tmp_path / "m.json").generate(seed=2)
+    share = {name: (trace.tenant == k).mean() for k, name in enumerate(trace.tenants)}
+    for k, name in enumerate(again.tenants):
+        assert (again.tenant == k).mean() == pytest.approx(share[name], abs=0.05)
+    assert (again.parent >= 0).mean() == pytest.approx((trace.parent >= 0).mean(), abs=0.05)
+    assert goodness(trace, again).ks_prompt < 0.06
+    assert stats.ideal_reuse(again) == pytest.approx(stats.ideal_reuse(trace), abs=0.1)
+
+
 def test_a_fitted_model_survives_the_file(tmp_path):
     model = fit(by_name("poisson(n=500, rate=2)", seed=1), source="here", licence="none")
     model.save(tmp_path / "m.json")

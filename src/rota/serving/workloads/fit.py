@@ -38,7 +38,8 @@ def fit(
 
     Arrivals are fitted by a piece-wise Gamma process, by a chain of empirical gaps, or by batches; lengths by their
     joint quantiles, for each class (tenant, model, priority) of at least 200 requests; prefixes by depth and age of
-    reuse; turns that wait for answers by their number, think time and new text.
+    reuse; turns that wait for answers by their number, think time and new text. A trace with such turns is fitted stream by
+    stream: tenant by tenant, single requests apart from conversations.
 
     Args:
         workload: the trace, at least 20 requests.
@@ -60,6 +61,7 @@ def fit(
         raise UnknownName("arrivals", arrivals, (*KINDS, "best"))
     process = _best(times) if arrivals == "best" else KINDS[arrivals].fit(times, float(times[-1]), window)
     closed = bool((workload.parent >= 0).any())
+    parts = _parts(workload) if closed else []
     return FittedWorkload(
         name=workload.name,
         source=source,
@@ -69,8 +71,16 @@ def fit(
         arrivals=process,
         classes=_classes(workload),
         prefixes=None if closed else PrefixReuse.fit(workload),
-        sessions=_sessions(workload) if closed else None,
+        sessions=_sessions(workload) if closed and len(parts) < 2 else None,
+        parts=tuple(fit(part, arrivals=arrivals, window=window) for part in parts) if len(parts) > 1 else (),
     )
+
+
+def _parts(w: Workload) -> list[Workload]:
+    """Requests by tenant, and apart from conversations; streams of under 20 arrivals are left out."""
+    key = np.stack([w.tenant, w.session >= 0], axis=1)
+    streams = [w.take((key == kind).all(axis=1)) for kind in np.unique(key, axis=0)]
+    return [s for s in streams if len(stats.arrivals(s)) >= 20]
 
 
 def _best(times: Floats) -> Process:

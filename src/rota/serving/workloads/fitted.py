@@ -18,6 +18,7 @@ from rota.core.errors import InputError, UnknownName
 from rota.core.seeds import stream
 from rota.serving.model import Workload
 from rota.serving.workloads.joint import JointLaw
+from rota.serving.workloads.merge import merge
 from rota.serving.workloads.processes import Process
 from rota.serving.workloads.reuse import PrefixReuse
 from rota.serving.workloads.sessions import conversations
@@ -63,6 +64,8 @@ class FittedWorkload(msgspec.Struct, frozen=True, kw_only=True):
         classes: tenants, models and priorities with their lengths.
         prefixes: prefix reuse across requests, or None.
         sessions: turns that wait for answers, or None.
+        parts: streams that were fitted each for itself (conversations beside single requests, or of several tenants); where
+            there are any, the whole is their superposition.
     """
 
     name: str
@@ -74,6 +77,7 @@ class FittedWorkload(msgspec.Struct, frozen=True, kw_only=True):
     classes: tuple[Class, ...]
     prefixes: PrefixReuse | None = None
     sessions: SessionLaw | None = None
+    parts: tuple[FittedWorkload, ...] = ()
 
     @property
     def rate(self) -> float:
@@ -100,9 +104,7 @@ class FittedWorkload(msgspec.Struct, frozen=True, kw_only=True):
                 raise InputError(name, f"{value}", "a number > 0")
         stretch = 1.0 if rate is None else self.rate / rate
         wanted = n or (self.requests if duration is None else int(1.5 * duration / stretch * self.rate) + 100)
-        made = (
-            self._requests(wanted, seed) if self.sessions is None else self._conversations(wanted, seed, self.sessions)
-        )
+        made = self._make(wanted, seed)
         made = replace(made, arrival=made.arrival * stretch, name=self.name)
         return made if duration is None else made.take(made.arrival < duration)
 
@@ -110,6 +112,12 @@ class FittedWorkload(msgspec.Struct, frozen=True, kw_only=True):
         """Write the numbers as JSON, six digits each."""
         with atomic_write(path) as file:
             file.write(msgspec.json.format(msgspec.json.encode(_rounded(msgspec.to_builtins(self))), indent=0) + b"\n")
+
+    def _make(self, n: int, seed: int) -> Workload:
+        if self.parts:
+            whole = sum(part.requests for part in self.parts)
+            return merge([p._make(max(round(n * p.requests / whole), 1), seed + k) for k, p in enumerate(self.parts)])
+        return self._requests(n, seed) if self.sessions is None else self._conversations(n, seed, self.sessions)
 
     def _requests(self, n: int, seed: int) -> Workload:
         arrival = self.arrivals.sample(stream(seed, self.name, "arrival"), n)
@@ -142,9 +150,12 @@ class FittedWorkload(msgspec.Struct, frozen=True, kw_only=True):
         text[lead], answer[lead] = law.first.sample(stream(seed, self.name, "first"), number)
         shape = 1 / max(law.think_cv, 1e-3) ** 2
         pause = stream(seed, self.name, "think").gamma(shape, law.think / shape, total)
-        return conversations(
+        made = conversations(
             begun, count, text, answer, pause, max_context=law.max_context, prefix_chunk=law.prefix_chunk
         )
+        kind = self.classes[0]
+        priority = np.full(len(made), kind.priority)
+        return replace(made, tenants=(kind.tenant,), models=(kind.model,), priority=priority)
 
 
 def shipped() -> list[str]:

@@ -96,7 +96,8 @@ class PiecewiseGamma(msgspec.Struct, frozen=True, tag="gamma"):
     def sample(self, rng: np.random.Generator, n: int) -> Floats:
         """(n,) arrival times, seconds."""
         found: list[Floats] = []
-        left, window, at, carried = n, 0, 0.0, 0.0
+        left, window, at = n, 0, 0.0
+        carried = float(rng.random() * rng.gamma(self.shape[0], 1 / self.shape[0]))
         while left > 0:
             k = window % len(self.shape)
             room = self.profile.rate[k] * self.profile.window

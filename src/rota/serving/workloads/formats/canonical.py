@@ -21,6 +21,10 @@ Seconds = Annotated[float, Meta(ge=0)]
 Tokens = Annotated[int, Meta(ge=1)]
 
 
+NO_TIME = 0.0
+"""The very object that `omit_defaults` recognises."""
+
+
 class Row(
     msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False, rename={"input": "in", "output": "out"}
 ):
@@ -36,7 +40,7 @@ class Row(
     session: int = -1
     turn: Annotated[int, Meta(ge=0)] = 0
     parent: int = -1
-    think: Seconds = 0.0
+    think: Seconds = NO_TIME
     prefix_hashes: list[int] = []
     prefix_chunk: int = 512
     slo_ttft: Seconds | None = None
@@ -96,7 +100,7 @@ def _rows(w: Workload) -> list[Row]:
     slos = [[None if v != v else v for v in getattr(w, c).tolist()] for c in ("slo_ttft", "slo_tpot")]
     return [
         Row(
-            i, t, prompt, output, tenant[i], priority, model[i], session, turn, parent, think,
+            i, t, prompt, output, tenant[i], priority, model[i], session, turn, parent, think or NO_TIME,
             hashes[starts[i] : starts[i + 1]], w.prefix_chunk, slos[0][i], slos[1][i],
         )
         for i, (t, prompt, output, priority, session, turn, parent, think) in enumerate(zip(*numbers, strict=True))
