@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 .PHONY: run test lint types bench docs clean
 
 run: $(VENV)/ready
-	$(BIN)/rota compare --out rota-out/default --report report.html
+	$(BIN)/rota compare --report report.html
 
 test: $(VENV)/ready-dev
 	$(BIN)/python -m pytest -m "not slow" --durations=10

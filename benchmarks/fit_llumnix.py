@@ -27,7 +27,7 @@ POLICIES = {
     "INFaaS++": {"dispatch": "least-load"},
     "Llumnix": {"dispatch": "freeness", "reschedule": "llumnix"},
 }
-START = {"decode_base": 38e-3, "per_sequence": 2e-4, "per_kv_token": 1.1e-6, "per_prompt": 20e-3, "token": 2.1e-4}
+START = {"decode_base": 37.4e-3, "per_sequence": 0.6e-4, "per_kv_token": 1.0e-6, "per_prompt": 65e-3, "token": 3.05e-4}
 
 
 def points() -> dict[tuple[str, str, float], dict[str, float]]:

@@ -41,18 +41,32 @@ class Kernels(NamedTuple):
 
 
 LENGTHS = (512, 1024, 2048, 4096, 8192)
+
+
+def by_length(*milliseconds: float) -> Points:
+    """Times at `LENGTHS`."""
+    return dict(zip(LENGTHS, milliseconds, strict=True))
+
+
 AICONFIGURATOR = {
     ("llama-2-7b", "l40s"): Kernels({1: 18, 128: 21.7, 512: 28, 2048: 111}, {}, 1.07),
-    ("llama-3-8b", "a100"): Kernels({1: 10.0, 128: 10.9, 512: 35, 2048: 102}, dict(zip(LENGTHS, (1.3, 3.1, 8.7, 29, 100))), 1.17, 0.0813),
-    ("llama-3-8b", "h100"): Kernels({1: 5.0, 128: 5.8, 512: 9.2, 2048: 35.6}, dict(zip(LENGTHS, (0.7, 1.1, 2.9, 8.5, 29))), 0.80, 0.0446),
+    ("llama-3-8b", "a100"): Kernels(
+        {1: 10.0, 128: 10.9, 512: 35, 2048: 102}, by_length(1.3, 3.1, 8.7, 29, 100), 1.17, 0.0813
+    ),
+    ("llama-3-8b", "h100"): Kernels(
+        {1: 5.0, 128: 5.8, 512: 9.2, 2048: 35.6}, by_length(0.7, 1.1, 2.9, 8.5, 29), 0.80, 0.0446
+    ),
     ("llama-3-8b", "h200"): Kernels({1: 3.9, 128: 4.4, 512: 9.1, 2048: 37.8}, {}, 0.69, 0.0329),
     ("llama-3-8b", "l40s"): Kernels({1: 19.6, 128: 23, 512: 25, 2048: 130}, {}, 1.07, 0.198),
-    ("llama-2-13b", "a100"): Kernels({1: 18.1, 128: 21, 512: 61, 2048: 178}, dict(zip(LENGTHS, (2.3, 5.2, 14, 46, 163))), 1.46),
+    ("llama-2-13b", "a100"): Kernels({1: 18.1, 128: 21, 512: 61, 2048: 178}, by_length(2.3, 5.2, 14, 46, 163), 1.46),
     ("llama-2-13b", "h100"): Kernels({1: 8.9, 128: 10.7, 512: 16, 2048: 63}, {}, 1.00),
     ("qwen3-32b", "h100"): Kernels({1: 21, 128: 24, 512: 41, 2048: 158}, {}, 1.88, 0.085),
 }
 """Attention of Llama-2-7B, read from the same tables, joins Vidur's linear layers below."""
-LLAMA_2_7B_ATTENTION = {"a100": (dict(zip(LENGTHS, (1.4, 3.5, 9.2, 30, 108))), 1.17), "h100": (dict(zip(LENGTHS, (0.73, 1.6, 3.5, 9.8, 32))), 0.80)}
+LLAMA_2_7B_ATTENTION = {
+    "a100": (by_length(1.4, 3.5, 9.2, 30, 108), 1.17),
+    "h100": (by_length(0.73, 1.6, 3.5, 9.8, 32), 0.80),
+}
 KNOTS = (1, 128, 512, 2048)
 
 
@@ -64,9 +78,14 @@ def main() -> None:
     if folder is None:
         sys.exit("fit_presets: no data folder found (set ROTA_DATA to a folder that holds serving/vidur_linear_ms.csv)")
     text = "\n".join(_section(*preset) for preset in sorted(fitted(folder / "serving"), key=lambda p: p[0].name))
-    text = "# Written by benchmarks/fit_presets.py. Seconds, tokens, bytes; `about` names hardware, model and source of every one.\n\n" + text
+    text = (
+        "# Written by benchmarks/fit_presets.py. Seconds, tokens, bytes; `about` names hardware, model and source of every one.\n\n"
+        + text
+    )
     if check:
-        sys.exit(0 if TARGET.read_text("utf-8") == text else f"fit_presets: {TARGET.name} differs from what the data gives")
+        sys.exit(
+            0 if TARGET.read_text("utf-8") == text else f"fit_presets: {TARGET.name} differs from what the data gives"
+        )
     TARGET.write_text(text, "utf-8")
     print(f"wrote {text.count('.about]')} presets to {TARGET.name}")
 
@@ -78,7 +97,9 @@ def fitted(folder: Path) -> Iterable[tuple[Instance, dict[str, str]]]:
         yield from_kernels(model, gpu, kernels, "aiconfigurator-core 0.12 kernel tables for vLLM (Apache-2.0)")
     for gpu, linear in vidur(folder / "vidur_linear_ms.csv", "Llama-2-7b").items():
         attention, base = LLAMA_2_7B_ATTENTION.get(gpu, ({}, 1.2))
-        source = "linear layers: Vidur profiles (MIT); attention: " + ("aiconfigurator-core 0.12 tables" if attention else "roofline")
+        source = "linear layers: Vidur profiles (MIT); attention: " + (
+            "aiconfigurator-core 0.12 tables" if attention else "roofline"
+        )
         yield from_kernels("llama-2-7b", gpu, Kernels(linear, attention, base), source)
     for (model, gpu, tp), rows in splitwise(folder / "splitwise_perf_model.csv").items():
         yield from_end_to_end(model, gpu, tp, rows)
@@ -98,7 +119,9 @@ def llumnix() -> Iterable[tuple[Instance, dict[str, str]]]:
         ),
     )  # fmt: skip
     per_kv = roofline("llama-30b", "a10", 4).cost.per_kv_token
-    large = StepCost((0.0, 1.0), (0.0, 0.4116e-3), 60.8e-3 - 8192 * per_kv, 12.2e-3, (0.117 - 0.4116) * 1e-3, per_kv, 2 * 1.8e-9)
+    large = StepCost(
+        (0.0, 1.0), (0.0, 0.4116e-3), 60.8e-3 - 8192 * per_kv, 12.2e-3, (0.117 - 0.4116) * 1e-3, per_kv, 2 * 1.8e-9
+    )
     blocks = roofline("llama-30b", "a10", 4, max_batched_tokens=12800).blocks
     yield (
         engine("llama-30b", "a10", 4, "llama-30b/4xa10", blocks, large, Transfer(4.75e9, 0.041)),
@@ -127,7 +150,9 @@ def from_kernels(model: str, gpu: str, kernels: Kernels, source: str) -> tuple[I
         per_kv_token=rounded(kernels.per_kv_us / 1e6 if kernels.per_kv_us else base.cost.per_kv_token),
         quadratic=rounded(quadratic),
     )
-    missing = [k for k, there in (("prompt attention", kernels.attention), ("KV slope", kernels.per_kv_us)) if not there]
+    missing = [
+        k for k, there in (("prompt attention", kernels.attention), ("KV slope", kernels.per_kv_us)) if not there
+    ]
     note = f"; {' and '.join(missing)} from the roofline" if missing and "roofline" not in source else ""
     return replace(base, cost=cost), about(model, gpu, 1, source + note + "; kernels only, no engine overhead")
 
@@ -152,7 +177,9 @@ def vidur(path: Path, model: str) -> dict[str, Points]:
 
 def splitwise(path: Path) -> dict[tuple[str, str, int], list[tuple[int, int, float, float]]]:
     """Median (prompt, batch, prompt seconds, token seconds) by model, GPU and degree; without the anomalous TP 2, batch 64."""
-    runs: dict[tuple[str, str, int], dict[tuple[int, int], list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
+    runs: dict[tuple[str, str, int], dict[tuple[int, int], list[tuple[float, float]]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
     with path.open() as file:
         for row in csv.DictReader(file):
             size, batch, tp = int(row["prompt_size"]), int(row["batch_size"]), int(row["tensor_parallel"])
@@ -165,7 +192,9 @@ def splitwise(path: Path) -> dict[tuple[str, str, int], list[tuple[int, int, flo
     }
 
 
-def from_end_to_end(model: str, gpu: str, tp: int, rows: list[tuple[int, int, float, float]]) -> tuple[Instance, dict[str, str]]:
+def from_end_to_end(
+    model: str, gpu: str, tp: int, rows: list[tuple[int, int, float, float]]
+) -> tuple[Instance, dict[str, str]]:
     """Prompts of a batch of one give g(N); decode steps give its first point and the price of a sequence."""
     base = roofline(model, gpu, tp)
     quadratic, per_kv = base.cost.quadratic, base.cost.per_kv_token
@@ -182,7 +211,9 @@ def from_end_to_end(model: str, gpu: str, tp: int, rows: list[tuple[int, int, fl
         per_kv_token=rounded(per_kv),
         quadratic=rounded(quadratic),
     )
-    source = "SplitwiseSim end-to-end measurements (MIT), batches of one for prompts; attention slopes from the roofline"
+    source = (
+        "SplitwiseSim end-to-end measurements (MIT), batches of one for prompts; attention slopes from the roofline"
+    )
     return replace(base, cost=cost), about(model, gpu, tp, source)
 
 
@@ -194,7 +225,11 @@ def rounded(seconds: float) -> float:
 def about(model: str, gpu: str, tp: int, source: str) -> dict[str, str]:
     """The text beside a preset."""
     billions = MODELS[model].parameters / 1e9
-    return {"hardware": f"{tp} x {HARDWARE[gpu]}", "model": f"{model}, 16 bit, {billions:.0f} B parameters", "source": source}
+    return {
+        "hardware": f"{tp} x {HARDWARE[gpu]}",
+        "model": f"{model}, 16 bit, {billions:.0f} B parameters",
+        "source": source,
+    }
 
 
 def _section(instance: Instance, told: dict[str, str]) -> str:

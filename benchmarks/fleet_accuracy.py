@@ -72,11 +72,21 @@ def measured(path: Path) -> dict[Group, LoadTable]:
     groups = defaultdict(list)
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
-            if row["mode"] == "agg" and row["precision"] in ("", "bf16") and row["model_path"] in MODELS and row["system"] in GPUS:
+            if (
+                row["mode"] == "agg"
+                and row["precision"] in ("", "bf16")
+                and row["model_path"] in MODELS
+                and row["system"] in GPUS
+            ):
                 cells = [float(row[c]) for c in ("isl", "osl", "batch_size", "silicon_ttft_ms", "silicon_tpot_ms")]
-                groups[Group(MODELS[row["model_path"]], GPUS[row["system"]], int(row["tp_size"]), row["backend"])].append(cells)
+                groups[
+                    Group(MODELS[row["model_path"]], GPUS[row["system"]], int(row["tp_size"]), row["backend"])
+                ].append(cells)
     columns = {group: np.array(cells).T for group, cells in groups.items() if len(cells) > 1}
-    return {group: LoadTable(isl, osl, clients, ttft / 1e3, tpot / 1e3) for group, (isl, osl, clients, ttft, tpot) in columns.items()}
+    return {
+        group: LoadTable(isl, osl, clients, ttft / 1e3, tpot / 1e3)
+        for group, (isl, osl, clients, ttft, tpot) in columns.items()
+    }
 
 
 def report(tables: dict[Group, LoadTable], seeds: int) -> list[Row]:
@@ -87,13 +97,27 @@ def report(tables: dict[Group, LoadTable], seeds: int) -> list[Row]:
             found[group].append(judged(group, table, seed))
             print(f"{group}, seed {seed}: done", file=sys.stderr)
     everything = [run for runs in found.values() for run in runs]
-    preset = [run for group, runs in found.items() for run in runs if f"{group.model}/{group.gpu}" in presets() and group.tp == 1]
+    preset = [
+        run
+        for group, runs in found.items()
+        for run in runs
+        if f"{group.model}/{group.gpu}" in presets() and group.tp == 1
+    ]
     rows = [row for metric in ("ttft", "tpot") for row in errors("all groups", metric, everything)]
-    rows += [row for metric in ("ttft", "tpot") if preset for row in errors("groups with a fitted preset (one GPU)", metric, preset)]
-    return rows + [row for group, runs in found.items() for metric in ("ttft", "tpot") for row in errors(str(group), metric, runs)]
+    rows += [
+        row
+        for metric in ("ttft", "tpot")
+        if preset
+        for row in errors("groups with a fitted preset (one GPU)", metric, preset)
+    ]
+    return rows + [
+        row for group, runs in found.items() for metric in ("ttft", "tpot") for row in errors(str(group), metric, runs)
+    ]
 
 
-def judged(group: Group, table: LoadTable, seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], Calibration]:
+def judged(
+    group: Group, table: LoadTable, seed: int
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], Calibration]:
     """Relative errors before and after calibration on the half kept aside, by metric, and the calibration."""
     base = find(group.model, group.gpu, group.tp)
     tried = [calibrate(replace(table, spare=spare), base, 0.5, seed) for spare in (0, 1)]
@@ -108,7 +132,9 @@ def relative(measured: dict[str, np.ndarray], predicted: dict[str, np.ndarray]) 
     return {metric: predicted[metric] / measured[metric] for metric in measured}
 
 
-def errors(what: str, metric: str, runs: list[tuple[dict[str, np.ndarray], dict[str, np.ndarray], Calibration]]) -> list[Row]:
+def errors(
+    what: str, metric: str, runs: list[tuple[dict[str, np.ndarray], dict[str, np.ndarray], Calibration]]
+) -> list[Row]:
     """Median error before and after calibration, P90 in the detail."""
     engines = {f"{c.instance.prefill} prefill, {c.instance.max_batched_tokens} tokens a step" for _, _, c in runs}
     rows = []
@@ -117,7 +143,17 @@ def errors(what: str, metric: str, runs: list[tuple[dict[str, np.ndarray], dict[
         error = Error.of(np.ones_like(ratio), ratio)
         engine = f"; found: {', '.join(sorted(engines))}" if index == 1 and len(engines) == 1 else ""
         detail = f"P90 {error.p90:.1%} of {error.rows} held-out rows{engine}"
-        rows.append(Row(f"{what}: median error of {metric.upper()}, {label}", AGAINST, round(100 * error.median, 1), "%", "", None, detail))
+        rows.append(
+            Row(
+                f"{what}: median error of {metric.upper()}, {label}",
+                AGAINST,
+                round(100 * error.median, 1),
+                "%",
+                "",
+                None,
+                detail,
+            )
+        )
     return rows
 
 

@@ -13,6 +13,8 @@ import resource
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -43,7 +45,12 @@ def main() -> None:
     if told.million:
         print(json.dumps(one_large_run(told.million)))
         return
-    rows = [*fixed_lengths(told.scale, told.no_peer), *mooncake(told.scale, told.no_peer), *million(told.scale), *growth(told.scale)]
+    rows = [
+        *fixed_lengths(told.scale, told.no_peer),
+        *mooncake(told.scale, told.no_peer),
+        *million(told.scale),
+        *growth(told.scale),
+    ]
     show(rows, told.json)
 
 
@@ -55,7 +62,9 @@ def fixed_lengths(scale: float, alone: bool) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder, "trace.jsonl")
         trace.write_text("".join(_mooncake_line(i, t) for i, t in enumerate(load.arrival)))
-        return side_by_side(f"{n:,} x (512, 512), 16 instances, 2.8 requests/s", load, instance(), 16, "round-robin", trace, alone)
+        return side_by_side(
+            f"{n:,} x (512, 512), 16 instances, 2.8 requests/s", load, instance(), 16, "round-robin", trace, alone
+        )
 
 
 def mooncake(scale: float, alone: bool) -> list[Row]:
@@ -73,7 +82,9 @@ def mooncake(scale: float, alone: bool) -> list[Row]:
         return side_by_side(question, read(trace), instance(prefix_cache=True), 8, "prefix-aware", trace, alone)
 
 
-def side_by_side(question: str, load: Workload, kind: Instance, count: int, dispatch: str, trace: Path, alone: bool) -> list[Row]:
+def side_by_side(
+    question: str, load: Workload, kind: Instance, count: int, dispatch: str, trace: Path, alone: bool
+) -> list[Row]:
     """Ratio of wall times, and how far the mean latencies are from each other."""
     fleet = Fleet.of(kind, count)
     rota.simulate(fleet, load, {"dispatch": dispatch}, seed=0)
@@ -92,11 +103,18 @@ def side_by_side(question: str, load: Workload, kind: Instance, count: int, disp
     told = f"Dynamo {seconds:.2f} s; TTFT {summary['mean_ttft_ms']:.2f} ms, TPOT {summary['mean_tpot_ms']:.3f} ms, E2E {summary['mean_e2e_latency_ms']:.1f} ms"
     if kind.prefix_cache:
         told += f", prefix reuse {summary['prefix_cache_reused_ratio']:.3f}"
-    apart = max(abs(mine[f"{m}_mean"] / summary[f"mean_{name}_ms"] - 1) for m, name in (("ttft", "ttft"), ("tpot", "tpot"), ("e2e", "e2e_latency")))
+    apart = max(
+        abs(mine[f"{m}_mean"] / summary[f"mean_{name}_ms"] - 1)
+        for m, name in (("ttft", "ttft"), ("tpot", "tpot"), ("e2e", "e2e_latency"))
+    )
     rows = [Row.judged(f"{question}: how many times faster", PEER, seconds / ours, "x", ">= 30", f"{figures}. {told}")]
     goal = "" if kind.prefix_cache else "<= 2"
-    detail = "largest difference of the means of TTFT, TPOT, E2E" + ("; routers differ, so reported only" if kind.prefix_cache else "")
-    same = Row(f"{question}: same answer", PEER, round(100 * apart, 2), "%", goal, apart <= 0.02 if goal else None, detail)
+    detail = "largest difference of the means of TTFT, TPOT, E2E" + (
+        "; routers differ, so reported only" if kind.prefix_cache else ""
+    )
+    same = Row(
+        f"{question}: same answer", PEER, round(100 * apart, 2), "%", goal, apart <= 0.02 if goal else None, detail
+    )
     return [*rows, same]
 
 
@@ -135,7 +153,14 @@ def million(scale: float) -> list[Row]:
     detail = f"TPOT {told['tpot_ms']:.2f} ms, {told['running']:.1f} requests run on an instance; whole process {told['process']:.1f} s"
     return [
         Row.judged(f"{question}: wall time", "nobody: our own bound", told["seconds"], "s", "<= 60", detail),
-        Row.judged(f"{question}: peak memory", "nobody: our own bound", told["gigabytes"], "GB", "<= 2", "largest resident set of the process"),
+        Row.judged(
+            f"{question}: peak memory",
+            "nobody: our own bound",
+            told["gigabytes"],
+            "GB",
+            "<= 2",
+            "largest resident set of the process",
+        ),
     ]
 
 
@@ -156,10 +181,14 @@ def growth(scale: float) -> list[Row]:
     sizes = [max(50, int(size * scale)) for size in (25_000, 50_000, 100_000, 200_000)]
     fleet = Fleet.of(instance(), 64)
     rota.simulate(fleet, busy(sizes[0]), {"dispatch": "round-robin"}, seed=0)
-    seconds = [timed(lambda w=busy(n): rota.simulate(fleet, w, {"dispatch": "round-robin"}, seed=0), 3)[0] for n in sizes]  # type: ignore[misc]
+    seconds = [timed(partial(rota.simulate, fleet, busy(n), {"dispatch": "round-robin"}, seed=0), 3)[0] for n in sizes]
     power = float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
     detail = ", ".join(f"{n:,}: {s:.2f} s" for n, s in zip(sizes, seconds, strict=True))
-    return [Row.judged("growth of time with requests, 64 instances: power", "nobody: 1 is linear", power, "", "<= 1.1", detail)]
+    return [
+        Row.judged(
+            "growth of time with requests, 64 instances: power", "nobody: 1 is linear", power, "", "<= 1.1", detail
+        )
+    ]
 
 
 def busy(n: int) -> Workload:
@@ -171,13 +200,14 @@ def busy(n: int) -> Workload:
 
 def instance(prefix_cache: bool = False) -> Instance:
     """The preset with the memory of the mocker's instances."""
-    from dataclasses import replace
-
     return replace(preset(PRESET), blocks=MOCKER_BLOCKS, prefix_cache=prefix_cache)
 
 
 def _mooncake_line(i: int, seconds: float) -> str:
-    return json.dumps({"timestamp": round(1e3 * seconds), "input_length": 512, "output_length": 512, "hash_ids": [i]}) + "\n"
+    return (
+        json.dumps({"timestamp": round(1e3 * seconds), "input_length": 512, "output_length": 512, "hash_ids": [i]})
+        + "\n"
+    )
 
 
 if __name__ == "__main__":

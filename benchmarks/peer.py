@@ -31,7 +31,9 @@ def python(name: str) -> Path:
     if not (place / "installed").exists():
         print(f"installing the peer {name} into {place} ...", file=sys.stderr)
         venv.create(place, with_pip=True)
-        _run(name, interpreter, "-m", "pip", "install", "--quiet", "--no-deps", "-r", str(HERE / "peers" / f"{name}.txt"))
+        _run(
+            name, interpreter, "-m", "pip", "install", "--quiet", "--no-deps", "-r", str(HERE / "peers" / f"{name}.txt")
+        )
         (place / "installed").touch()
     return interpreter
 
@@ -48,7 +50,9 @@ def ask(name: str, script: str, question: dict[str, Any], seconds: float = 600) 
 def _run(name: str, *command: str | Path, seconds: float = 600) -> str:
     quiet = {**os.environ, "DYN_LOG": "error", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     try:
-        done = subprocess.run([str(c) for c in command], env=quiet, capture_output=True, text=True, timeout=seconds, check=True)
+        done = subprocess.run(
+            [str(c) for c in command], env=quiet, capture_output=True, text=True, timeout=seconds, check=True
+        )
     except subprocess.TimeoutExpired:
         raise NoPeer(f"the peer {name} did not answer within {seconds:g} s") from None
     except subprocess.CalledProcessError as error:

@@ -11,7 +11,14 @@ import sys
 
 from dynamo.replay import run_trace_replay
 
-KEPT = ("mean_ttft_ms", "p99_ttft_ms", "mean_tpot_ms", "mean_e2e_latency_ms", "prefix_cache_reused_ratio", "completed_requests")
+KEPT = (
+    "mean_ttft_ms",
+    "p99_ttft_ms",
+    "mean_tpot_ms",
+    "mean_e2e_latency_ms",
+    "prefix_cache_reused_ratio",
+    "completed_requests",
+)
 
 
 def main() -> None:

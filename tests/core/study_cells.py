@@ -1,6 +1,7 @@
 """Functions that the studies of the tests run."""
 
 import os
+import signal
 import time
 
 import numpy as np
@@ -28,6 +29,11 @@ def slow(spec):
         marks.write(f"{spec['seed']}\n")
     time.sleep(spec["seconds"])
     return {"metrics": {"seed": spec["seed"]}}
+
+
+def deaf(spec):
+    """Whether Ctrl-C is ignored where the cell runs."""
+    return {"metrics": {"deaf": float(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)}}
 
 
 def fails(spec):

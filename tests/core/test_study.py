@@ -115,11 +115,14 @@ def still_running(session):
 def test_a_study_killed_outright_goes_on_where_it_stopped(tmp_path):
     process = start_slow(tmp_path)
     process.kill()
-    process.communicate()
+    process.wait()
     deadline = time.monotonic() + 20
-    while still_running(process.pid):
-        assert time.monotonic() < deadline, "workers outlive the study"
+    while (left := still_running(process.pid)) and time.monotonic() < deadline:
         time.sleep(0.05)
+    for pid in left:
+        os.kill(int(pid), signal.SIGKILL)
+    process.communicate()
+    assert left == [], "workers outlive the study"
     done = {json.loads(path.read_text())["labels"]["seed"] for path in (tmp_path / "out" / "cells").glob("*.json")}
     assert 2 <= len(done) < 8
     (tmp_path / "marks").unlink()
@@ -140,6 +143,13 @@ def test_ctrl_c_stops_at_once_and_says_how_to_go_on(tmp_path):
     assert "rota.core.errors.Interrupted: stopped with" in last
     assert f"of 8 cells finished, kept in {tmp_path / 'out'}; the same command goes on from there" in last
     assert errors.count("Traceback") == 1, errors
+
+
+def test_workers_leave_ctrl_c_to_the_study():
+    def ask(jobs):
+        return run_study("s", cells(), f"{HERE}:deaf", jobs=jobs).summary("deaf")[0].mean
+
+    assert (ask(jobs=2), ask(jobs=1)) == (1.0, 0.0)
 
 
 def test_ctrl_c_without_a_folder(monkeypatch):

@@ -48,7 +48,9 @@ def test_end_to_end_presets_give_back_the_measured_prompts(name, prompt, measure
     assert milliseconds(preset(name), 0, 0, prompt) == pytest.approx(measured, rel=0.03)
 
 
-@pytest.mark.parametrize(("name", "batch", "measured"), [("llama2-70b/a100-tp4", 32, 52.3), ("llama2-70b/h100-tp8", 32, 38.6)])
+@pytest.mark.parametrize(
+    ("name", "batch", "measured"), [("llama2-70b/a100-tp4", 32, 52.3), ("llama2-70b/h100-tp8", 32, 38.6)]
+)
 def test_end_to_end_presets_give_back_the_measured_decodes(name, batch, measured):
     assert milliseconds(preset(name), batch, batch * 576) == pytest.approx(measured, rel=0.06)
 

@@ -13,7 +13,14 @@ LLAMA = MODELS["llama-3-8b"]
 
 @pytest.mark.parametrize(
     ("model", "billions"),
-    [("llama-3-8b", 8.03), ("llama-2-7b", 6.74), ("llama-2-13b", 13.0), ("llama2-70b", 69.0), ("qwen3-32b", 32.8), ("llama-30b", 32.5)],
+    [
+        ("llama-3-8b", 8.03),
+        ("llama-2-7b", 6.74),
+        ("llama-2-13b", 13.0),
+        ("llama2-70b", 69.0),
+        ("qwen3-32b", 32.8),
+        ("llama-30b", 32.5),
+    ],
 )
 def test_parameters_are_those_of_the_model_cards(model, billions):
     assert MODELS[model].parameters / 1e9 == pytest.approx(billions, rel=0.01)

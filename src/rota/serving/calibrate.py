@@ -22,7 +22,7 @@ KNOTS = (1.0, 128.0, 512.0, 2048.0)
 """Where g may bend when there is no instance to start from (tokens)."""
 BUDGETS = (2048, 8192, 16384)
 """Prompt tokens a step that engines come with: vLLM's and SGLang's usual settings."""
-HOLD = 1e-3
+HOLD = 1e-2
 """Strength with which a coefficient is held at its starting value, against one measurement."""
 
 

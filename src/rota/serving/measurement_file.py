@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,10 +103,14 @@ def _client_log(table: _Table) -> ClientLog:
 
 
 def _load_table(table: _Table) -> LoadTable:
-    return LoadTable(*(table[name] for name in FORMS["load table"]))
+    return LoadTable(table["isl"], table["osl"], table["concurrency"], table["ttft"], table["tpot"])
 
 
-_BUILD = {"step log": _step_log, "client log": _client_log, "load table": _load_table}
+_BUILD: dict[str, Callable[[_Table], Measurements]] = {
+    "step log": _step_log,
+    "client log": _client_log,
+    "load table": _load_table,
+}
 
 
 def _rows(path: Path) -> Iterator[Row]:

@@ -107,9 +107,9 @@ class StepLog(_Columns):
 
     def work(self, rows: Ints, engine: Instance) -> Work:
         """Every step is a span."""
-        decodes, prompts = self.decoding[rows] > 0, self.prefill_tokens[rows] > 0
+        decodes, prompts = (np.where(column[rows] > 0, 1.0, 0.0) for column in (self.decoding, self.prefill_tokens))
         return Work(
-            self.seconds[rows], 1.0 * ~prompts, 1.0 * (prompts & decodes), 1.0 * (prompts & ~decodes), self.decoding[rows],
+            self.seconds[rows], 1 - prompts, prompts * decodes, prompts * (1 - decodes), self.decoding[rows],
             self.kv_tokens[rows], self.prefill_tokens[rows], self.pairs[rows], self.prompts[rows],
         )  # fmt: skip
 

@@ -107,7 +107,7 @@ def run_cell(spec: Mapping[str, Any]) -> Run:
 def distribution(values: Floats) -> dict[str, list[float]]:
     """A cumulative distribution: x the value, y the share of requests at or below it."""
     known = values[np.isfinite(values)]
-    share = np.linspace(0, 1, CURVE_POINTS)
+    share = np.concatenate([np.linspace(0, 0.99, CURVE_POINTS), [0.995, 0.999, 0.9999, 1.0]])
     return {"x": np.quantile(known, share).tolist() if len(known) else [], "y": share.tolist() if len(known) else []}
 
 

@@ -94,9 +94,19 @@ def _moves_held(run: Run, past: History) -> Changes:
         if k is not None:
             now, then = blocks(past.kv_end[k]), blocks(_tokens_at(past, k, started))
             until = max(entered.get((request, left), resumed), left)
-            held += [(source, left, resumed, now), (target, started, left, then), (target, left, until, now)]
+            own = now - _sharable(run, past, k)
+            held += [(source, left, resumed, own), (target, started, left, then), (target, left, until, now)]
     table = np.array(held, float).reshape(-1, 4)
     return _held(table[:, 0].astype(np.int64), table[:, 1], table[:, 2], table[:, 3].astype(np.int64))
+
+
+def _sharable(run: Run, past: History, row: int) -> int:
+    """Blocks of a request's KV that may be chunks of the prefix cache of its instance."""
+    w, request = run.workload, past.rows["request"][row]
+    if not run.fleet.kinds[past.rows["instance"][row]].prefix_cache:
+        return 0
+    chunks = min(int(w.prefix_start[request + 1] - w.prefix_start[request]), int(past.kv_end[row]) // w.prefix_chunk)
+    return chunks * (w.prefix_chunk // BLOCK)
 
 
 def _tokens_at(past: History, row: int, time: float) -> int:

@@ -1,0 +1,159 @@
+"""The decision log: every view that policies saw in a run, and what they answered; fed back to a policy by `replay`.
+
+    log = DecisionLog()
+    simulate(fleet, workload, policies, observe=log)
+    log.save("decisions.jsonl")
+    different = [pair for pair in replay(log, "dispatch", "freeness(head_room=800)") if pair[0] != pair[1]]
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from rota.core.atomic import atomic_write
+from rota.core.errors import InputError
+from rota.core.registry import make
+from rota.serving.instance_file import instance_of
+from rota.serving.lengths import LengthDistribution
+from rota.serving.model import Instance, RequestView
+from rota.serving.views import BatchView, FleetView, QueueView
+
+Plain = Any
+"""Numbers, texts, lists and dicts."""
+
+VIEWS: Mapping[str, type] = {
+    kind.__name__: kind for kind in (FleetView, BatchView, QueueView, RequestView, LengthDistribution)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One decision: `kind` is `dispatch.choose`, say; `views` and `answer` as plain data."""
+
+    kind: str
+    views: list[Plain]
+    answer: Plain
+
+
+class DecisionLog:
+    """Takes down every decision of a run; give it to `simulate(..., observe=log)`.
+
+    Attributes:
+        kinds: the instances of the fleet.
+        decisions: in the order they were made.
+    """
+
+    def __init__(self) -> None:
+        self.kinds: list[Instance] = []
+        self.decisions: list[Decision] = []
+
+    def __len__(self) -> int:
+        return len(self.decisions)
+
+    def __call__(self, kind: str, views: tuple[Any, ...], answer: Any) -> None:
+        """Record one decision; the views' arrays are copied."""
+        request = next((view for view in views if isinstance(view, RequestView)), None)
+        self.decisions.append(Decision(kind, [self._plain(view, request) for view in views], self._plain(answer)))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the log as lines of JSON: the instances, then one decision a line."""
+        lines = [{"instances": self.kinds}, *self.decisions]
+        with atomic_write(path) as file:
+            file.write(msgspec.json.Encoder().encode_lines(lines))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> DecisionLog:
+        """A log from a file.
+
+        Raises:
+            InputError: there is no such file, or a line of it is not what `save` writes.
+        """
+        log = cls()
+        number = 1
+        try:
+            lines = Path(path).read_bytes().splitlines()
+            head = msgspec.json.decode(lines[0], type=dict[str, list[dict[str, Any]]])
+            log.kinds = [instance_of(table, f"{path}:1") for table in head["instances"]]
+            for number, line in enumerate(lines[1:], 2):
+                log.decisions.append(msgspec.json.decode(line, type=Decision))
+        except OSError as error:
+            raise InputError(str(path), (error.strerror or str(error)).lower(), "a decision log") from None
+        except (msgspec.DecodeError, IndexError, KeyError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}:{number}", str(error) or "nothing", "a line of a decision log") from None
+        return log
+
+    def _plain(self, value: Any, request: RequestView | None = None) -> Plain:
+        """`value` as data that JSON can hold."""
+        if isinstance(value, np.ndarray):
+            return {"array": value.dtype.str, "values": value.tolist()}
+        if isinstance(value, np.generic):
+            return value.item()
+        if is_dataclass(value) and type(value).__name__ in VIEWS:
+            return self._plain_view(value, request)
+        if isinstance(value, list | tuple):
+            return [self._plain(each) for each in value]
+        return value
+
+    def _plain_view(self, view: Any, request: RequestView | None) -> Plain:
+        table = {"view": type(view).__name__}
+        for field in fields(view):
+            value = getattr(view, field.name)
+            if field.name == "kinds":
+                self.kinds = self.kinds or list(value)
+            elif field.name == "cached" and callable(value):
+                table["cached"] = self._plain(value(request)) if request is not None else None
+            else:
+                table[field.name] = self._plain(value)
+        return table
+
+
+def replay(log: DecisionLog, kind: str, policy: Any) -> list[tuple[Plain, Plain]]:
+    """Feed a log's views to a policy, in order.
+
+    Args:
+        log: what was recorded.
+        kind: `dispatch`, `reschedule`, `scale`, `order` or `preempt`.
+        policy: spec string, class or fresh object, as for `simulate`. One whose answers depend on a `seed` is given as an object.
+
+    Returns:
+        (recorded, answered) for every decision of that kind, as plain data that compares with ==.
+    """
+    made = make(f"serving.{kind}", policy)
+    pairs = []
+    for decision in log.decisions:
+        where, _, method = decision.kind.partition(".")
+        if where == kind:
+            views = [_view(each, log.kinds) for each in decision.views]
+            pairs.append((decision.answer, log._plain(getattr(made, method)(*views))))
+    return pairs
+
+
+def _view(value: Plain, kinds: list[Instance]) -> Any:
+    """The view that plain data stands for."""
+    if isinstance(value, list):
+        return tuple(_view(each, kinds) for each in value)
+    if not isinstance(value, dict):
+        return value
+    if "array" in value:
+        array = np.array(value["values"], dtype=value["array"])
+        array.flags.writeable = False
+        return array
+    table = {name: _view(each, kinds) for name, each in value.items() if name != "view"}
+    if value["view"] == "FleetView":
+        table |= {"kinds": kinds, "cached": partial(_recorded, table["cached"])}
+    return VIEWS[value["view"]](**table)
+
+
+def _recorded(cached: np.ndarray | None, request: RequestView) -> np.ndarray:
+    """What the caches held of the request that was asked about."""
+    if cached is None:
+        raise InputError("decision log", "no cached tokens", "a decision about one request")
+    return cached
