@@ -1,8 +1,8 @@
 """How fast is the fleet simulator? `python benchmarks/fleet_speed.py [--json] [--no-peer] [--scale 1.0]`.
 
 Against NVIDIA Dynamo's mocker (`ai-dynamo` 1.6.1, written in Rust), in its offline replay on a virtual clock: the same requests,
-the same number of instances, the same step times (a table made from the preset), in one run. Times are those of the simulation
-alone, without reading the trace; ours are warm (compiled code is cached on disk after the first call ever).
+the same number of instances, the same step times (a table made from the preset), in one run. Times are the least wall
+clock times of several simulations alone, without reading the trace; ours are warm (compiled code is cached on disk after the first call ever).
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def side_by_side(
     rota.simulate(fleet, load, {"dispatch": dispatch}, seed=0)
     ours, run = timed(lambda: rota.simulate(fleet, load, {"dispatch": dispatch}, seed=0), 5)
     mine = {f"{m}_mean": 1e3 * run.metrics[f"{m}_mean"] for m in ("ttft", "tpot", "e2e")}
-    figures = f"Rota {ours:.3f} s; TTFT {mine['ttft_mean']:.2f} ms, TPOT {mine['tpot_mean']:.3f} ms, E2E {mine['e2e_mean']:.1f} ms"
+    figures = f"Rota {ours.wall:.3f} s (processor {ours.processor:.3f} s); TTFT {mine['ttft_mean']:.2f} ms, TPOT {mine['tpot_mean']:.3f} ms, E2E {mine['e2e_mean']:.1f} ms"
     if kind.prefix_cache:
         figures += f", prefix hits {run.metrics['prefix_hit_rate']:.3f}"
     try:
@@ -99,15 +99,17 @@ def side_by_side(
         theirs = replayed(trace, count, "kv_router" if kind.prefix_cache else "round_robin")
     except peer.NoPeer as error:
         return [Row(question, PEER, None, "x", ">= 30", None, f"{figures}; {error}")]
-    seconds, summary = float(np.median(theirs["seconds"])), theirs["summary"]
-    told = f"Dynamo {seconds:.2f} s; TTFT {summary['mean_ttft_ms']:.2f} ms, TPOT {summary['mean_tpot_ms']:.3f} ms, E2E {summary['mean_e2e_latency_ms']:.1f} ms"
+    wall, processor, summary = min(theirs["seconds"]), min(theirs["processor"]), theirs["summary"]
+    told = f"Dynamo {wall:.2f} s (processor {processor:.2f} s); TTFT {summary['mean_ttft_ms']:.2f} ms, TPOT {summary['mean_tpot_ms']:.3f} ms, E2E {summary['mean_e2e_latency_ms']:.1f} ms"
     if kind.prefix_cache:
         told += f", prefix reuse {summary['prefix_cache_reused_ratio']:.3f}"
     apart = max(
         abs(mine[f"{m}_mean"] / summary[f"mean_{name}_ms"] - 1)
         for m, name in (("ttft", "ttft"), ("tpot", "tpot"), ("e2e", "e2e_latency"))
     )
-    rows = [Row.judged(f"{question}: how many times faster", PEER, seconds / ours, "x", ">= 30", f"{figures}. {told}")]
+    rows = [
+        Row.judged(f"{question}: how many times faster", PEER, wall / ours.wall, "x", ">= 30", f"{figures}. {told}")
+    ]
     goal = "" if kind.prefix_cache else "<= 2"
     detail = "largest difference of the means of TTFT, TPOT, E2E" + (
         "; routers differ, so reported only" if kind.prefix_cache else ""
@@ -177,16 +179,24 @@ def one_large_run(n: int) -> dict[str, float]:
 
 
 def growth(scale: float) -> list[Row]:
-    """Time against the number of requests, at four sizes: 1 is linear."""
+    """Processor time against the number of requests, at four sizes: 1 is linear."""
     sizes = [max(50, int(size * scale)) for size in (25_000, 50_000, 100_000, 200_000)]
     fleet = Fleet.of(instance(), 64)
     rota.simulate(fleet, busy(sizes[0]), {"dispatch": "round-robin"}, seed=0)
-    seconds = [timed(partial(rota.simulate, fleet, busy(n), {"dispatch": "round-robin"}, seed=0), 3)[0] for n in sizes]
+    seconds = [
+        timed(partial(rota.simulate, fleet, busy(n), {"dispatch": "round-robin"}, seed=0), 3)[0].processor
+        for n in sizes
+    ]
     power = float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
     detail = ", ".join(f"{n:,}: {s:.2f} s" for n, s in zip(sizes, seconds, strict=True))
     return [
         Row.judged(
-            "growth of time with requests, 64 instances: power", "nobody: 1 is linear", power, "", "<= 1.1", detail
+            "growth of processor time with requests, 64 instances: power",
+            "nobody: 1 is linear",
+            power,
+            "",
+            "<= 1.1",
+            detail,
         )
     ]
 

@@ -7,8 +7,7 @@ import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -67,11 +66,20 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}"
 
 
-def timed(call: Callable[[], T], repeat: int) -> tuple[float, T]:
-    """Median seconds of `repeat` calls, and what the last one gave."""
-    seconds = []
+@dataclass(frozen=True)
+class Time:
+    """Least wall and processor seconds of several calls: the least is what other work on the machine disturbs least."""
+
+    wall: float
+    processor: float
+
+
+def timed(call: Callable[[], T], repeat: int) -> tuple[Time, T]:
+    """Time of `repeat` calls, and what the last one gave."""
+    walls, processors = [], []
     for _ in range(repeat):
-        start = perf_counter()
+        start = perf_counter(), process_time()
         result = call()
-        seconds.append(perf_counter() - start)
-    return median(seconds), result
+        walls.append(perf_counter() - start[0])
+        processors.append(process_time() - start[1])
+    return Time(min(walls), min(processors)), result

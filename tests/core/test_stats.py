@@ -92,3 +92,13 @@ def test_weighted_quantiles_are_those_of_repeated_values(pairs, q):
     repeated = np.sort(np.repeat(values, weights))
     expected = [repeated[max(math.ceil(share * len(repeated)) - 1, 0)] for share in q]
     assert found.tolist() == expected
+
+
+def test_log_ratio_interval_is_the_t_interval_of_logs():
+    found = stats.log_ratio_interval([2.0, 8.0, 4.0], [1.0, 2.0, 2.0])
+    logs = stats.mean_interval(np.log([2.0, 4.0, 2.0]))
+    assert found == pytest.approx((np.exp(logs.value), np.exp(logs.low), np.exp(logs.high), 3))
+
+
+def test_log_ratio_interval_drops_pairs_without_a_logarithm():
+    assert stats.log_ratio_interval([2.0, 0.0, 3.0], [1.0, 1.0, 1.0]).n == 2

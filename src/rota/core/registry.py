@@ -108,7 +108,7 @@ def parse(spec: str) -> tuple[str, dict[str, Any]]:
         return name.strip(), {}
     try:
         call = ast.parse(f"f({rest}", mode="eval").body
-        if not isinstance(call, ast.Call) or call.args or any(k.arg is None for k in call.keywords):
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args or any(k.arg is None for k in call.keywords):
             raise ValueError(spec)
         return name.strip(), {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
     except (SyntaxError, ValueError):
@@ -135,7 +135,7 @@ def make(domain: str, spec: Any, seed: int | None = None) -> Any:
     found = entry(domain, name)
     if seed is not None and "seed" in found.parameters:
         arguments = {"seed": seed, **arguments}
-    hints = get_type_hints(found.factory.__init__)
+    hints = get_type_hints(inspect.getattr_static(found.factory, "__init__"))
     for key, value in arguments.items():
         if key not in found.parameters:
             raise UnknownName(f"parameter of {domain} policy {name}", key, found.parameters)

@@ -3,9 +3,10 @@
 One instance serves 1,000 conversations of 5.5 turns while priorities change every 1/f iterations (traces Random and
 Markov). LLaMA-3-8B on an A10 runs at f = .01 to .04, Qwen-32B on an A100 at f = .02, as in the paper; 60 GB of CPU
 memory each. The step costs are those of the roofline presets. The paper's 1 conversation a second is several times what
-these instances can serve with texts as long as ShareGPT's, so the rates are lower: still two to three times what the
-instance can serve. What changes with the load: far below it, per-block swapping alone collapses and gains are larger;
-far above it, queues hide everything and gains are smaller.
+these instances can serve with texts as long as ShareGPT's, so the rates are lower, though still above what they can
+serve.
+The load matters: near the knee per-block swapping alone collapses and the gains are many times larger; far beyond it
+queues hide everything and they are smaller.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ Places = Sequence[tuple[Setting, str, float]]
 """Settings, traces and frequencies over which a gain is averaged."""
 
 A10 = Setting("llama-8b", "llama-3-8b/a10", 0.6, (0.01, 0.02, 0.03, 0.04), 0.04)
-A100 = Setting("qwen-32b", "qwen-32b/a100", 0.4, (0.02,), 0.02)
+A100 = Setting("qwen-32b", "qwen-32b/a100", 0.3, (0.02,), 0.02)
 
 DIFFERS = "simulated on roofline costs, 5 us a copy call assumed; {rate:g} conversations/s, not 1"
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from rota.core.data import data_folder
-from rota.core.stats import mean_interval, median_interval, ratio_interval
+from rota.core.stats import log_ratio_interval, mean_interval, median_interval
 from rota.core.store import Cell
 from rota.core.study import run_study
 from rota.reproduce.claims import Claim, Stated, Verdict, verdict
@@ -214,7 +214,7 @@ def _orders(table: _Table, size: Size, differs: str) -> Iterable[Claim]:
         worst, middle, best = (
             table.get("latency", trace, rate, name, metric) for name in ("round-robin", "INFaaS++", "Llumnix")
         )
-        steps = [ratio_interval(worst, middle), ratio_interval(middle, best)]
+        steps = [log_ratio_interval(worst, middle), log_ratio_interval(middle, best)]
         least = min(steps, key=lambda step: step.low)
         figures = {"round-robin": float(worst.mean()), "INFaaS++": float(middle.mean())}
         means = ", ".join(
@@ -286,7 +286,7 @@ def _priorities(table: _Table, size: Size, differs: str) -> Iterable[Claim]:
 
     last = size.cvs[-1]
     for stated, metric, least in ((PRIORITY_REQUEST, "e2e_mean", 1.2), (PRIORITY_PREFILL, "ttft_mean", 3.0)):
-        gain = ratio_interval(
+        gain = log_ratio_interval(
             get(last, "Llumnix-base", f"priority1.{metric}"), get(last, "Llumnix-priority", f"priority1.{metric}")
         )
         yield stated.measured(
@@ -295,7 +295,7 @@ def _priorities(table: _Table, size: Size, differs: str) -> Iterable[Claim]:
             differs=f"S-S at 26 req/s, CV {last:g}, one request in ten urgent; holds in shape at {least:g}x or more. {differs}",
         )  # fmt: skip
     costs = [
-        ratio_interval(get(cv, "Llumnix-priority", "priority0.e2e_mean"), get(cv, "Llumnix-base", "priority0.e2e_mean"))
+        log_ratio_interval(get(cv, "Llumnix-priority", "priority0.e2e_mean"), get(cv, "Llumnix-base", "priority0.e2e_mean"))
         for cv in size.cvs
     ]
     worst = max(costs, key=lambda c: c.value)

@@ -92,7 +92,7 @@ class Calibration:
         shown = shown[np.isfinite(shown) & (shown > 0)]
         ends = [float(shown.min()), float(shown.max())]
         line = graph.Scatter(x=ends, y=ends, mode="lines", name="equal", line={"dash": "dot", "color": "gray"})
-        axis = {"type": "log", "tickformat": "~s", "ticksuffix": "s"}
+        axis = {"type": "log", "tickformat": "~s", "ticksuffix": "s", "dtick": 1}
         return graph.Figure([*dots, line]).update_layout(
             title=f"{self.instance.name}: held-out measurements", template="plotly_white",
             xaxis={**axis, "title": "measured"}, yaxis={**axis, "title": "predicted"},

@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rota.core.timeline import Timeline
+from rota.core.timeline import Numbered, Timeline
 from rota.serving.kernels.state import CHUNK, EVICTIONS, KINDS, ROWS, SEGMENTS, TOKENS_SAVED
 from rota.serving.model import Fleet, Workload
 
 if TYPE_CHECKING:
     from rota.serving.simulate import Simulation
-
-
-class Numbered(Sequence[str]):
-    """Names made when asked for: `Numbered("r", 3)` is `r0`, `r1`, `r2`."""
-
-    def __init__(self, prefix: str, size: int) -> None:
-        self.prefix, self.size = prefix, size
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self.size))]
-        if not -self.size <= index < self.size:
-            raise IndexError(index)
-        return f"{self.prefix}{index % self.size}"
-
-    def __iter__(self) -> Iterator[str]:
-        return (f"{self.prefix}{i}" for i in range(self.size))
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,8 +16,8 @@ class Vtc:
     """The tenant who has received the least service goes first (VTC; Sheng et al., OSDI'24).
 
     A tenant's counter is `input_weight` for each prompt token admitted and `output_weight` for each token generated, on
-    each instance by itself. A tenant that begins to queue there again is lifted to the counter of the least active one, so
-    that nobody saves up credit by staying away. While two tenants are both backlogged their service differs by at most
+    each instance by itself. A tenant that begins to queue there again is lifted to the least counter among those that queue
+    (or, where nobody did, queued last), so that nobody saves up credit by staying away. While two tenants are both backlogged their service differs by at most
     2 max(w_p L_in, w_q M), with L_in the longest prompt and M the KV capacity in tokens, as long as nothing is preempted.
 
     Args:
@@ -56,11 +56,9 @@ class Vtc:
         lift = self.lifts.setdefault(queue.instance, np.zeros(len(spent)))
         before = self.queued.get(queue.instance, frozenset())
         now = frozenset(request.tenant for request in queue.requests)
-        stayed = now & before
-        active = stayed or frozenset(np.flatnonzero(queue.running_tenants).tolist()) - (now - before)
-        if active:
+        active = now & before or before
+        for tenant in now - before if active else ():
             floor = min(spent[t] + lift[t] for t in active)
-            for tenant in now - before:
-                lift[tenant] += max(0.0, floor - spent[tenant] - lift[tenant])
+            lift[tenant] += max(0.0, floor - spent[tenant] - lift[tenant])
         self.queued[queue.instance] = now
         return spent + lift
