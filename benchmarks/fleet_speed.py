@@ -1,8 +1,8 @@
 """How fast is the fleet simulator? `python benchmarks/fleet_speed.py [--json] [--no-peer] [--scale 1.0]`.
 
-Against NVIDIA Dynamo's mocker (`ai-dynamo` 1.6.1, written in Rust), in its offline replay on a virtual clock: the same requests,
-the same number of instances, the same step times (a table made from the preset), in one run. Times are the least wall
-clock times of several simulations alone, without reading the trace; ours are warm (compiled code is cached on disk after the first call ever).
+Against NVIDIA Dynamo's mocker (`ai-dynamo` 1.6.1, written in Rust), in its offline replay on a virtual clock: the same
+requests, the same number of instances, the same step times (a table made from the preset), in one run. Times are the least
+wall clock times of several simulations alone, without reading the trace; ours are warm (compiled code is cached on disk).
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def side_by_side(
     rota.simulate(fleet, load, {"dispatch": dispatch}, seed=0)
     ours, run = timed(lambda: rota.simulate(fleet, load, {"dispatch": dispatch}, seed=0), 5)
     mine = {f"{m}_mean": 1e3 * run.metrics[f"{m}_mean"] for m in ("ttft", "tpot", "e2e")}
-    figures = f"Rota {ours.wall:.3f} s (processor {ours.processor:.3f} s); TTFT {mine['ttft_mean']:.2f} ms, TPOT {mine['tpot_mean']:.3f} ms, E2E {mine['e2e_mean']:.1f} ms"
+    figures = f"Rota {ours.wall:.3f} s (processor {ours.processor:.3f} s); {latencies(mine)}"
     if kind.prefix_cache:
         figures += f", prefix hits {run.metrics['prefix_hit_rate']:.3f}"
     try:
@@ -100,13 +100,15 @@ def side_by_side(
     except peer.NoPeer as error:
         return [Row(question, PEER, None, "x", ">= 30", None, f"{figures}; {error}")]
     wall, processor, summary = min(theirs["seconds"]), min(theirs["processor"]), theirs["summary"]
-    told = f"Dynamo {wall:.2f} s (processor {processor:.2f} s); TTFT {summary['mean_ttft_ms']:.2f} ms, TPOT {summary['mean_tpot_ms']:.3f} ms, E2E {summary['mean_e2e_latency_ms']:.1f} ms"
+    their = {
+        "ttft_mean": summary["mean_ttft_ms"],
+        "tpot_mean": summary["mean_tpot_ms"],
+        "e2e_mean": summary["mean_e2e_latency_ms"],
+    }
+    told = f"Dynamo {wall:.2f} s (processor {processor:.2f} s); {latencies(their)}"
     if kind.prefix_cache:
         told += f", prefix reuse {summary['prefix_cache_reused_ratio']:.3f}"
-    apart = max(
-        abs(mine[f"{m}_mean"] / summary[f"mean_{name}_ms"] - 1)
-        for m, name in (("ttft", "ttft"), ("tpot", "tpot"), ("e2e", "e2e_latency"))
-    )
+    apart = max(abs(mine[name] / their[name] - 1) for name in mine)
     rows = [
         Row.judged(f"{question}: how many times faster", PEER, wall / ours.wall, "x", ">= 30", f"{figures}. {told}")
     ]
@@ -118,6 +120,11 @@ def side_by_side(
         f"{question}: same answer", PEER, round(100 * apart, 2), "%", goal, apart <= 0.02 if goal else None, detail
     )
     return [*rows, same]
+
+
+def latencies(milliseconds: dict[str, float]) -> str:
+    """Mean latencies as text."""
+    return ", ".join(f"{name.removesuffix('_mean').upper()} {ms:.3f} ms" for name, ms in milliseconds.items())
 
 
 def replayed(trace: Path, workers: int, router: str) -> dict[str, Any]:

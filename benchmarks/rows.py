@@ -62,8 +62,11 @@ def show(rows: Sequence[Row], as_json: bool) -> None:
 
 
 def machine() -> str:
-    """This machine in words."""
-    return f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}"
+    """This machine in words, with how busy it was."""
+    busy = f"{os.getloadavg()[0]:.0f} processes wanted to run in the last minute"
+    return (
+        f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}; {busy}"
+    )
 
 
 @dataclass(frozen=True)

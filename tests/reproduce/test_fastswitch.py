@@ -41,7 +41,7 @@ def claims():
     """The claims on a tenth of the conversations and a quarter of the KV memory."""
     small = cells(1, quick=True)
     for cell in small:
-        cell.spec.update(conversations=70, rate=2.0)
+        cell.spec.update(conversations=70, load=10.0)
     little = replace(instance(A10.preset), blocks=700)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fastswitch, "instance", lambda name: little)

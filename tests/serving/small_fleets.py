@@ -11,7 +11,9 @@ COST = StepCost((0.0, 1.0), (0.0, 2e-4), decode_base=0.02, prefill_base=0.005, p
 def engine(name="tiny", cost=COST, **options):
     """A small engine; whole prefill, 128 blocks."""
     defaults = {"blocks": 128, "max_sequences": 16, "max_batched_tokens": 2048, "prefill": "whole", "kv_bytes": 1e5}
-    return Instance(name, cost, **{**defaults, "migration": Transfer(1e9, 0.005), "swap": Transfer(1e9, 1e-3), **options})
+    return Instance(
+        name, cost, **{**defaults, "migration": Transfer(1e9, 0.005), "swap": Transfer(1e9, 1e-3), **options}
+    )
 
 
 def fleet(count=2, **options):
@@ -41,7 +43,9 @@ def view(free, cached=None, **columns):
     kinds = columns.pop("kinds", (engine(blocks=100),) * n)
     assert not columns
     hits = zeros if cached is None else np.array(cached)
-    return FleetView(now=10.0, as_of=np.full(n, 10.0), total=total, free=np.array(free), kinds=kinds, cached=lambda _: hits, **filled)
+    return FleetView(
+        now=10.0, as_of=np.full(n, 10.0), total=total, free=np.array(free), kinds=kinds, cached=lambda _: hits, **filled
+    )
 
 
 def batch(blocks, priority=None, decoding=None, movable=None, ids=None):

@@ -37,7 +37,11 @@ def situations(draw):
         "dispatch": draw(st.sampled_from(DISPATCH)), "reschedule": draw(st.sampled_from(RESCHEDULE)), "scale": draw(st.sampled_from(SCALE)),
         "order": draw(st.sampled_from(["fcfs", "priority", "vtc", "dlpm"])), "preempt": draw(st.sampled_from(["recompute", "swap"])),
     }  # fmt: skip
-    return Fleet(kinds, initial=int(rng.integers(1, len(kinds) + 1)), startup=float(rng.choice([0, 1.0]))), chained(rng), policies
+    return (
+        Fleet(kinds, initial=int(rng.integers(1, len(kinds) + 1)), startup=float(rng.choice([0, 1.0]))),
+        chained(rng),
+        policies,
+    )
 
 
 def chained(rng, n=50):
@@ -63,7 +67,9 @@ def test_correct_runs_of_every_kind_break_no_rule(situation):
 def busy():
     """A run with preemptions by recomputation, and moves."""
     w = requests(60, rate=12, priority=np.arange(60) % 5 == 0)
-    run = simulate(fleet(3, blocks=60), w, {"dispatch": "round-robin", "reschedule": "llumnix(interval=0.05)", "order": "priority"})
+    run = simulate(
+        fleet(3, blocks=60), w, {"dispatch": "round-robin", "reschedule": "llumnix(interval=0.05)", "order": "priority"}
+    )
     assert run.counts["migrations"] > 3
     assert run.metrics["preemptions"] > 3
     assert violations(run, "priority") == []
@@ -182,12 +188,23 @@ def test_the_source_keeps_its_copy_until_the_request_has_resumed():
     other = Workload.of([0.0, left], [320, 320], [400, 1])
     intruder = np.array([(1, source, PREFILL, left, resumed, 20)], alone.rows.dtype)
     columns = {name: np.append(column, column[-1]) for name, column in alone.requests.items()}
-    columns |= {"first_token": np.array([alone.requests["first_token"][0], resumed]), "finish": np.array([alone.requests["finish"][0], resumed])}
-    crowded = replace(alone, workload=other, rows=np.append(alone.rows, intruder), requests=columns, fleet=Fleet((engine(blocks=30), engine())))
+    columns |= {
+        "first_token": np.array([alone.requests["first_token"][0], resumed]),
+        "finish": np.array([alone.requests["finish"][0], resumed]),
+    }
+    crowded = replace(
+        alone,
+        workload=other,
+        rows=np.append(alone.rows, intruder),
+        requests=columns,
+        fleet=Fleet((engine(blocks=30), engine())),
+    )
     assert any("instance 0: 4" in text and "of 30 KV blocks" in text for text in violations(crowded))
 
 
-@pytest.mark.parametrize(("change", "sentence"), [({"cpu_blocks": 2}, "of 2 CPU blocks in use"), ({"blocks": 40}, "of 40 KV blocks")])
+@pytest.mark.parametrize(
+    ("change", "sentence"), [({"cpu_blocks": 2}, "of 2 CPU blocks in use"), ({"blocks": 40}, "of 40 KV blocks")]
+)
 def test_both_memories_are_judged(swapping, change, sentence):
     assert any(sentence in text for text in violations(smaller(swapping, **change)))
 
@@ -237,7 +254,9 @@ def test_fairness_is_broken_by_first_come_first_served():
 def flood(order):
     n = 400
     tenant = np.array([0] * 300 + [1] * 100)
-    w = Workload.of(np.where(tenant == 0, 0.0, 0.001), np.full(n, 40), np.full(n, 24), tenant=tenant, tenants=("flood", "steady"))
+    w = Workload.of(
+        np.where(tenant == 0, 0.0, 0.001), np.full(n, 40), np.full(n, 24), tenant=tenant, tenants=("flood", "steady")
+    )
     return simulate(fleet(1, blocks=16, max_sequences=4, watermark=0.0), w, {"order": order})
 
 

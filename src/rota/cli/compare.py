@@ -62,7 +62,7 @@ def compare(
     study, domain, usual = _study(study)
     name, cells = domain.cells(study)
     results = _run(name, cells, domain, out=out, jobs=jobs, ray=ray, progress=progress)
-    wanted = [metric.strip() for metric in metrics.split(",") if metric.strip()] if metrics else None
+    wanted = None if metrics is None else [metric.strip() for metric in metrics.split(",")]
     _show(results, wanted, baseline or usual, report, json)
     if report is not None:
         _write(results, report, _drawn(cells, gantt, domain), wanted, baseline or usual)

@@ -56,7 +56,12 @@ def plan(
     found = find(trace, kind, slo, _sets(policies), most=most, seeds=seeds, jobs=jobs, out=out, progress=progress)
     if json:
         print(jsonlib.dumps(found.to_dict(), indent=2))
-        return
+    else:
+        _show(found)
+    found.best  # noqa: B018  # the exit status says whether there is one
+
+
+def _show(found: Plan) -> None:
     from rich.console import Console
 
     Console().print(found)

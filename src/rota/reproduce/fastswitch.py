@@ -3,10 +3,9 @@
 One instance serves 1,000 conversations of 5.5 turns while priorities change every 1/f iterations (traces Random and
 Markov). LLaMA-3-8B on an A10 runs at f = .01 to .04, Qwen-32B on an A100 at f = .02, as in the paper; 60 GB of CPU
 memory each. The step costs are those of the roofline presets. The paper's 1 conversation a second is several times what
-these instances can serve with texts as long as ShareGPT's, so the rates are lower, though still above what they can
-serve.
-The load matters: near the knee per-block swapping alone collapses and the gains are many times larger; far beyond it
-queues hide everything and they are smaller.
+these instances can serve with texts as long as ShareGPT's; here arrivals are stretched until they ask for a stated
+multiple of what the KV memory can hold, the same for every seed. The load matters: at the knee per-block swapping alone
+collapses and the gains are many times larger; far beyond it queues hide everything and they are smaller.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from rota.core.results import Results
 from rota.core.stats import Interval, mean_interval
 from rota.core.study import Cell, run_study
 from rota.reproduce.claims import Claim, Stated, verdict
-from rota.serving.model import Instance
+from rota.serving.model import BLOCK, Instance, Workload
 from rota.serving.preemptive import simulate_preemptive
 from rota.serving.presets import preset
 from rota.serving.workloads.sessions import sessions
@@ -40,11 +39,11 @@ PCIE = 32e9
 
 @dataclass(frozen=True)
 class Setting:
-    """A model and GPU of the paper: preset, conversations a second, update frequencies, the one the paper reports."""
+    """A model and GPU of the paper: preset, load, update frequencies, the one the paper reports."""
 
     name: str
     preset: str
-    rate: float
+    load: float
     frequencies: tuple[float, ...]
     reported: float
 
@@ -52,10 +51,10 @@ class Setting:
 Places = Sequence[tuple[Setting, str, float]]
 """Settings, traces and frequencies over which a gain is averaged."""
 
-A10 = Setting("llama-8b", "llama-3-8b/a10", 0.6, (0.01, 0.02, 0.03, 0.04), 0.04)
-A100 = Setting("qwen-32b", "qwen-32b/a100", 0.3, (0.02,), 0.02)
+A10 = Setting("llama-8b", "llama-3-8b/a10", 1.6, (0.01, 0.02, 0.03, 0.04), 0.04)
+A100 = Setting("qwen-32b", "qwen-32b/a100", 1.3, (0.02,), 0.02)
 
-DIFFERS = "simulated on roofline costs, 5 us a copy call assumed; {rate:g} conversations/s, not 1"
+DIFFERS = "simulated on roofline costs, 5 us a copy call assumed; arrivals ask for {load:g} times the KV memory"
 
 
 def _ttft_claims(setting: Setting) -> Iterator[Stated]:
@@ -108,12 +107,22 @@ def instance(name: str) -> Instance:
     return replace(kind, prefill="whole", swap=swap, cpu_blocks=int(CPU_BYTES / (16 * kind.kv_bytes)))
 
 
+def sustained_rate(kind: Instance, workload: Workload) -> float:
+    """Requests a second whose decode steps, and nothing else, would keep the KV memory exactly full.
+
+    A request holds prompt + output / 2 tokens on average, for as many steps as it has output tokens.
+    """
+    room = kind.blocks * BLOCK
+    held = workload.output * (workload.prompt + workload.output / 2)
+    batch = round(room * float(workload.output.sum()) / float(held.sum()))
+    return room / (float(held.mean()) * kind.cost.step(batch, room))
+
+
 def execute(spec: Mapping[str, Any]) -> dict[str, Any]:
     """One cell: a preset, a swap mechanism, a trace, a frequency and a seed."""
-    workload = sessions(spec["conversations"], rate=spec["rate"], seed=spec["seed"])
-    run = simulate_preemptive(
-        instance(spec["preset"]), workload, spec["swap"], spec["trace"], spec["frequency"], spec["seed"]
-    )
+    kind, workload = instance(spec["preset"]), sessions(spec["conversations"], seed=spec["seed"])
+    workload = workload.at_rate(spec["load"] * sustained_rate(kind, workload))
+    run = simulate_preemptive(kind, workload, spec["swap"], spec["trace"], spec["frequency"], spec["seed"])
     return {"metrics": run.metrics}
 
 
@@ -197,7 +206,7 @@ def _cell(setting: Setting, swap: str, trace: str, frequency: float, seed: int, 
     labels: dict[str, str | int]
     labels = {"setting": setting.name, "swap": swap, "trace": trace, "frequency": f"{frequency:g}", "seed": seed}
     spec = {"preset": setting.preset, "swap": swap, "trace": trace, "frequency": frequency, "seed": seed}
-    return Cell(labels, {**spec, "conversations": conversations, "rate": setting.rate})
+    return Cell(labels, {**spec, "conversations": conversations, "load": setting.load})
 
 
 def _tails(outcome: _Outcome) -> Iterator[Claim]:
@@ -244,7 +253,7 @@ def _stall(outcome: _Outcome) -> Claim:
         swap: mean_interval(np.concatenate([outcome.values("stall_share", A10, swap, t, A10.reported) for t in TRACES]))
         for swap in ENDS
     }  # fmt: skip
-    differs = "the share of all time that the engine stands still, not of P99 latency; " + DIFFERS.format(rate=A10.rate)
+    differs = "the share of all time that the engine stands still, not of P99 latency; " + DIFFERS.format(load=A10.load)
     before, after = share.values()
     return STATED["stall"].measured(
         before.value, before[1:3], "not shown here", baseline={"FastSwitch": after.value}, differs=differs
@@ -259,7 +268,7 @@ def _judged(
     baseline: Mapping[str, float] | None = None,
 ) -> Claim:
     says = verdict(found[1:3], at_least=band[0], at_most=band[1])
-    differs = DIFFERS.format(rate=setting.rate)
+    differs = DIFFERS.format(load=setting.load)
     return STATED[claim].measured(found.value, found[1:3], says, baseline=baseline, differs=differs)
 
 

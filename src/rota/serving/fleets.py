@@ -14,6 +14,8 @@ from rota.serving.model import Fleet, Instance
 from rota.serving.presets import preset
 
 TERM = re.compile(r"\s*(?:(\d+)\s*x\s+)?(\S+)\s*$")
+MOST = 100_000
+"""Instances of one kind in a fleet: more is a slip of the finger."""
 OPTIONS = ("initial", "startup", "report_interval", "name")
 TUNABLE = tuple(
     f.name for f in fields(Instance) if f.type in ("int", "float", "bool", "str") or "Literal" in str(f.type)
@@ -54,8 +56,9 @@ def _kinds(text: str) -> tuple[Instance, ...]:
     kinds: list[Instance] = []
     for term in str(text).split("+"):
         match = TERM.match(term)
-        if not match or match[1] == "0":
-            raise InputError("fleet", repr(text), "e.g. '16 x llama-7b/a10', several kinds with '+'")
+        if not match or not 1 <= int(match[1] or 1) <= MOST:
+            expected = f"e.g. '16 x llama-7b/a10', at most {MOST} of a kind, several kinds with '+'"
+            raise InputError("fleet", repr(text), expected)
         kinds += [instance(match[2])] * int(match[1] or 1)
     return tuple(kinds)
 
@@ -64,6 +67,7 @@ def _tuned(kind: Instance, values: Mapping[str, Any]) -> Instance:
     for key, value in values.items():
         old = getattr(kind, key)
         wrong = isinstance(value, bool) != isinstance(old, bool) or isinstance(value, str) != isinstance(old, str)
+        wrong = wrong or (isinstance(value, float) and isinstance(old, int))
         if wrong or not isinstance(value, (int, float, str)):
             raise InputError(f"fleet: {key}", repr(value), f"a value such as {old!r}")
     return replace(kind, **values)

@@ -84,8 +84,11 @@ class Workload:
         }  # fmt: skip
         values = {"arrival": arrival, "prompt": prompt, "output": output, **neutral, **columns}
         for column in (f for f in fields(cls) if f.type in ("Floats", "Ints")):
+            given = np.asarray(values[column.name])
+            if column.type == "Ints" and given.dtype.kind == "f":
+                _require(name, column.name, given, given == np.rint(given), "a whole number")
             kind = np.float64 if column.type == "Floats" else np.int64
-            values[column.name] = np.ascontiguousarray(values[column.name], dtype=kind)
+            values[column.name] = np.ascontiguousarray(given, dtype=kind)
         return cls(name=name, **values)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
@@ -112,8 +115,20 @@ class Workload:
                 f"{self.name}: arrival, row {row}", f"{self.arrival[row]:g}", "arrivals in ascending order"
             )
         _require(self.name, "parent", self.parent, self.parent < np.arange(n), "an earlier row, or -1")
-        if self.prefix_chunk % BLOCK:
+        _require(
+            self.name, "think", self.think, np.isfinite(self.think) & (self.think >= 0), "a number of seconds >= 0"
+        )
+        for column, names in (("tenant", self.tenants), ("model", self.models)):
+            code = getattr(self, column)
+            _require(self.name, column, code, (code >= 0) & (code < len(names)), f"an index into {len(names)} {column}s")
+        if self.prefix_chunk < BLOCK or self.prefix_chunk % BLOCK:
             raise InputError(f"{self.name}: prefix_chunk", str(self.prefix_chunk), f"a multiple of {BLOCK}")
+        starts = self.prefix_start
+        if len(starts) != n + 1 or starts[0] != 0 or (np.diff(starts) < 0).any() or starts[-1] != len(self.prefix_hash):
+            raise InputError(
+                f"{self.name}: prefix_start", f"{len(starts)} values up to {starts[-1] if len(starts) else None}",
+                f"{n + 1} ascending ones from 0 to {len(self.prefix_hash)}, the number of hashes",
+            )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.arrival)
@@ -234,6 +249,9 @@ class StepCost:
             )
         if any(b <= a for a, b in zip(self.tokens, self.tokens[1:], strict=False)):
             raise InputError("StepCost.tokens", str(self.tokens), "ascending values")
+        for f in fields(self)[2:]:
+            if not 0 <= getattr(self, f.name) < np.inf:
+                raise InputError(f"StepCost.{f.name}", str(getattr(self, f.name)), "a number of seconds >= 0")
 
     def linear(self, n: float) -> float:
         """g(n), seconds."""
@@ -261,6 +279,11 @@ class Transfer:
 
     bandwidth: float
     latency: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.bandwidth > 0 or not self.latency >= 0:
+            found = f"bandwidth {self.bandwidth:g}, latency {self.latency:g}"
+            raise InputError("Transfer", found, "a bandwidth > 0 and a latency >= 0")
 
     def seconds(self, size: float) -> float:
         """Time to move `size` bytes."""
@@ -309,12 +332,15 @@ class Instance:
 
     def __post_init__(self) -> None:
         for name in ("blocks", "kv_bytes", "layers", "max_sequences", "max_batched_tokens", "gpus"):
-            if getattr(self, name) < 1:
+            if not getattr(self, name) >= 1:
                 raise InputError(f"instance {self.name}: {name}", str(getattr(self, name)), "at least 1")
         if self.prefill not in ("whole", "chunked"):
             raise InputError(f"instance {self.name}: prefill", repr(self.prefill), "'whole' or 'chunked'")
         if not 0 <= self.watermark < 1:
             raise InputError(f"instance {self.name}: watermark", str(self.watermark), "a share in [0, 1)")
+        for name in ("swap_call", "cpu_blocks"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"instance {self.name}: {name}", str(getattr(self, name)), "a number >= 0")
 
     @property
     def watermark_blocks(self) -> int:
@@ -350,6 +376,16 @@ class Fleet:
         if count < 1:
             raise InputError("instances", str(count), "at least 1")
         return cls((kind,) * count, **{"name": f"{count} x {kind.name}", **options})  # type: ignore[arg-type]
+
+    def __post_init__(self) -> None:
+        if not self.kinds:
+            raise InputError(f"fleet {self.name}", "no instance", "at least one")
+        if self.initial is not None and not (isinstance(self.initial, int) and 1 <= self.initial <= len(self)):
+            raise InputError(f"fleet {self.name}: initial", repr(self.initial), f"a whole number from 1 to {len(self)}")
+        for name in ("startup", "report_interval"):
+            seconds = getattr(self, name)
+            if not isinstance(seconds, int | float) or not 0 <= seconds < np.inf:
+                raise InputError(f"fleet {self.name}: {name}", repr(seconds), "a number of seconds >= 0")
 
     def __len__(self) -> int:
         return len(self.kinds)

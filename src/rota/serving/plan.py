@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rota.core.errors import Infeasible
+from rota.core.errors import Infeasible, InputError
 from rota.core.results import Results
 from rota.core.store import Cell
 from rota.core.study import run_study
@@ -114,6 +114,9 @@ def plan(
     Raises:
         InputError, UnknownName: as the parts of the question.
     """
+    for name, count in (("most", most), ("seeds", seeds)):
+        if count < 1:
+            raise InputError(name, str(count), "at least 1")
     chosen = dict(policies or CANDIDATES)
     for each in chosen.values():
         check_policies(each)

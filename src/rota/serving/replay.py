@@ -1,9 +1,9 @@
 """The decision log: every view that policies saw in a run, and what they answered; fed back to a policy by `replay`.
 
-    log = DecisionLog()
-    simulate(fleet, workload, policies, observe=log)
-    log.save("decisions.jsonl")
-    different = [pair for pair in replay(log, "dispatch", "freeness(head_room=800)") if pair[0] != pair[1]]
+log = DecisionLog()
+simulate(fleet, workload, policies, observe=log)
+log.save("decisions.jsonl")
+different = [pair for pair in replay(log, "dispatch", "freeness(head_room=800)") if pair[0] != pair[1]]
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from rota.core.errors import InputError, UnknownName
-from rota.core.registry import make
+from rota.core.registry import make, parse
 from rota.core.results import Results
 from rota.core.store import Cell
 from rota.core.study import run_study
@@ -24,6 +24,7 @@ from rota.serving.model import Floats
 from rota.serving.run import Run
 from rota.serving.simulate import DEFAULTS, simulate
 from rota.serving.workloads import by_name
+from rota.serving.workloads.catalog import names
 
 FIELDS = ("name", "domain", "seeds", "baseline", "workload", "fleet", "policies")
 CURVE_POINTS = 200
@@ -62,6 +63,7 @@ def cells(study: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[str, list[
     policies = [_named(where, "policies", t, None, ("name", *DEFAULTS)) for t in _tables(where, table, "policies")]
     for each in workloads:
         each["use"] = _anchored(each["use"], folder)
+        _check_workload(each["use"])
     for each in policies:
         check_policies(each)
     for each in fleets:
@@ -121,6 +123,13 @@ def _table(study: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[str, Mapp
         raise InputError(str(path), "no such file", "a study in TOML") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(str(path), f"what is not TOML: {error}", "a study in TOML") from None
+
+
+def _check_workload(use: str) -> None:
+    """Raise the error that a misspelt workload will cause; files are looked at when they are read."""
+    name, _ = parse(use)
+    if name not in names() and not Path(name).suffix and os.sep not in name:
+        raise UnknownName("workload", name, [*names(), "a path to a trace"])
 
 
 def _tables(where: str, table: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]]:

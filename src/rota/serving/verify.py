@@ -68,7 +68,9 @@ def _ends(run: Run, rows: np.ndarray) -> list[str]:
     prefilled = np.zeros(n, bool)
     at = (rows["kind"] == PREFILL) & (np.abs(rows["end"] - first[rows["request"]]) <= TOLERANCE)
     prefilled[rows["request"][at]] = True
-    broken += [f"r{r} gets its first token at {first[r]:g}, when no prefill of it ends" for r in np.flatnonzero(~prefilled)]
+    broken += [
+        f"r{r} gets its first token at {first[r]:g}, when no prefill of it ends" for r in np.flatnonzero(~prefilled)
+    ]
     early = rows[(rows["kind"] == DECODE) & (rows["start"] < first[rows["request"]] - TOLERANCE)]
     broken += [f"{named(row)} comes before its first token" for row in early]
     got, due = int((run.gaps["count"] * run.gaps["weight"]).sum()), int((run.workload.output - 1).sum())
@@ -118,7 +120,11 @@ def _may_follow(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 def _moves(run: Run, rows: np.ndarray) -> list[str]:
     """Rule 6."""
     broken = _one_at_a_time(run)
-    stopped = {(int(r["request"]), int(r["instance"]), float(r["end"])) for r in rows if r["kind"] in (PREFILL, DECODE)} if run.moves else ()
+    stopped = (
+        {(int(r["request"]), int(r["instance"]), float(r["end"])) for r in rows if r["kind"] in (PREFILL, DECODE)}
+        if run.moves
+        else ()
+    )
     migrating = {(int(r["request"]), float(r["start"])): r for r in rows[rows["kind"] == MIGRATE]}
     for request, source, target, started, left, resumed in run.moves:
         what = f"the move of r{request} from {source} to {target}"
@@ -158,7 +164,9 @@ def _idle(run: Run, past: History) -> list[str]:
         start, end = _merged(rows["start"][here & ~waiting], rows["end"][here & ~waiting])
         queued = rows[here & waiting & fits]
         left = _uncovered_at(queued["start"], queued["end"], start, end)
-        broken += [f"{named(queued[k])} while nothing runs there at {left[k]:g}" for k in np.flatnonzero(np.isfinite(left))]
+        broken += [
+            f"{named(queued[k])} while nothing runs there at {left[k]:g}" for k in np.flatnonzero(np.isfinite(left))
+        ]
     return broken
 
 

@@ -37,12 +37,16 @@ def fairness_violations(run: Run, input_weight: float = 1.0, output_weight: floa
         bound = 2 * max(input_weight * largest, output_weight * kind.blocks * BLOCK)
         for f, g in combinations(sorted(t for where, t in backlog if where == i), 2):
             shared = _common(backlog[i, f], backlog[i, g])
-            times, lead = _lead(run, past, i, f, g, input_weight, output_weight) if shared else (np.zeros(0), np.zeros(0))
+            times, lead = (
+                _lead(run, past, i, f, g, input_weight, output_weight) if shared else (np.zeros(0), np.zeros(0))
+            )
             for start, end in shared:
                 most = _largest_swing(times, lead, start, end)
                 if most > bound:
                     names = f"{run.workload.tenants[f]} and {run.workload.tenants[g]}"
-                    broken.append(f"instance {i}: service of {names} differs by {most:g} in [{start:g}, {end:g}), beyond {bound:g}")
+                    broken.append(
+                        f"instance {i}: service of {names} differs by {most:g} in [{start:g}, {end:g}), beyond {bound:g}"
+                    )
     return broken
 
 
@@ -52,7 +56,9 @@ def _backlogs(run: Run, past: History) -> dict[tuple[int, int], list[Interval]]:
     rows = rows[np.argsort(rows["start"], kind="stable")]
     found: dict[tuple[int, int], list[Interval]] = {}
     tenants = run.workload.tenant[rows["request"]]
-    for i, tenant, start, end in zip(rows["instance"].tolist(), tenants.tolist(), rows["start"].tolist(), rows["end"].tolist(), strict=True):
+    for i, tenant, start, end in zip(
+        rows["instance"].tolist(), tenants.tolist(), rows["start"].tolist(), rows["end"].tolist(), strict=True
+    ):
         known = found.setdefault((i, tenant), [])
         if known and start <= known[-1][1]:
             known[-1] = (known[-1][0], max(known[-1][1], end))

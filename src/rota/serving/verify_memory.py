@@ -55,7 +55,9 @@ def _held(instance: Ints, start: Floats, end: Floats, amount: Ints) -> Changes:
 
 
 def _joined(parts: list[Changes]) -> Changes:
-    return Changes(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("instance", "time", "phase", "blocks")))
+    return Changes(
+        *(np.concatenate([getattr(p, name) for p in parts]) for name in ("instance", "time", "phase", "blocks"))
+    )
 
 
 def _rows_held(past: History) -> Changes:
@@ -86,7 +88,11 @@ def _growth(past: History) -> Changes:
 def _moves_held(run: Run, past: History) -> Changes:
     """The two copies of each completed move."""
     rows = past.rows
-    leaving = {(int(r["request"]), float(r["end"])): k for k, r in enumerate(rows) if r["kind"] in (PREFILL, DECODE)} if run.moves else {}
+    leaving = (
+        {(int(r["request"]), float(r["end"])): k for k, r in enumerate(rows) if r["kind"] in (PREFILL, DECODE)}
+        if run.moves
+        else {}
+    )
     entered = {(int(r["request"]), float(r["start"])): float(r["end"]) for r in rows[rows["kind"] == MIGRATE]}
     held: list[tuple[int, float, float, int]] = []
     for request, source, target, started, left, resumed in run.moves:
@@ -158,4 +164,7 @@ def _exceeded(changes: Changes, limits: Ints, what: str) -> list[str]:
     instance, time, level = instance[settled], time[settled], level[settled]
     over = level > limits[instance]
     begins = np.flatnonzero(over & ~np.concatenate([[False], over[:-1]])) if len(over) else np.zeros(0, np.int64)
-    return [f"instance {instance[k]}: {level[k]} of {limits[instance[k]]} {what} in use at {time[k]:g}" for k in begins.tolist()]
+    return [
+        f"instance {instance[k]}: {level[k]} of {limits[instance[k]]} {what} in use at {time[k]:g}"
+        for k in begins.tolist()
+    ]

@@ -103,7 +103,8 @@ def history(run: Run) -> History:
     exact = _running_total(unknown, first) == 0
     kv_end = run.workload.prompt[rows["request"]] + before + given - 1
     broken = (
-        _uneven(steps, extra, ends) + _silent(rows, ends)
+        _uneven(steps, extra, ends)
+        + _silent(rows, ends)
         + _miscounted(run, rows, given, unknown)
         + _blocks_told(rows, kv, kv_end, exact & ~unknown)
     )

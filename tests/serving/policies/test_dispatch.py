@@ -63,7 +63,9 @@ def test_head_room_keeps_normal_requests_off_and_gathers_urgent_ones():
     assert choose("freeness", crowded, URGENT) == 0, "(130 - 100) / 10 = 3 < 40 / 10"
 
 
-@pytest.mark.parametrize("spec", ["freeness", "least-load", "least-requests", "prefix-aware", "earliest-finish", "session-affinity"])
+@pytest.mark.parametrize(
+    "spec", ["freeness", "least-load", "least-requests", "prefix-aware", "earliest-finish", "session-affinity"]
+)
 def test_ties_go_to_the_lower_index_and_never_to_one_that_does_not_accept(spec):
     assert choose(spec, view([50, 50, 50], running=[3, 3, 3])) == 0
     assert choose(spec, view([50, 50, 50], running=[3, 3, 3], accepting=[False, True, True])) == 1

@@ -16,7 +16,14 @@ def pairs(spec, fleet):
 
 def test_migration_freeness_by_hand():
     """((free - w) - what the queue needs) / (running + 1 if any waits): (50-2-20)/(3+1), (50-2)/4, (50-2)/4, nobody: 1e9 + 48."""
-    fleet = view([50, 50, 50, 50], watermark=[2] * 4, running=[3, 4, 4, 0], waiting=[2, 0, 0, 0], waiting_blocks=[20, 0, 0, 0], urgent=[0, 0, 1, 0])
+    fleet = view(
+        [50, 50, 50, 50],
+        watermark=[2] * 4,
+        running=[3, 4, 4, 0],
+        waiting=[2, 0, 0, 0],
+        waiting_blocks=[20, 0, 0, 0],
+        urgent=[0, 0, 1, 0],
+    )
     np.testing.assert_allclose(migration_freeness(fleet), [7, 12, 12, 1e9 + 48])
     np.testing.assert_allclose(migration_freeness(fleet, head_room=100), [7, 12, -13, 1e9 + 48])
     np.testing.assert_allclose(migration_freeness(fleet, defragment=False), [16, 12, 12, 1e9 + 48])
@@ -79,7 +86,10 @@ def test_balanced_leaves_out_moves_that_widen_the_gap():
 @pytest.mark.parametrize(("rule", "expected"), [("last", 52), ("longest", 51), ("shortest", 50)])
 def test_the_request_that_moves(rule, expected):
     policy = make("serving.reschedule", f"llumnix(victim={rule!r})")
-    assert policy.victim(batch([2, 9, 5, 1, 20], priority=[0, 0, 0, 1, 0], movable=[True, True, True, True, False])) == expected
+    assert (
+        policy.victim(batch([2, 9, 5, 1, 20], priority=[0, 0, 0, 1, 0], movable=[True, True, True, True, False]))
+        == expected
+    )
 
 
 def test_nobody_moves_where_all_are_urgent_or_in_their_prefill():

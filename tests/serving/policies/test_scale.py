@@ -34,7 +34,10 @@ def test_the_band_drains_one_if_the_others_alone_are_free_enough():
 
 
 def test_the_band_counts_what_the_queue_needs():
-    assert change("freeness-band", view([60, 100], running=[4, 0], waiting=[2, 0], waiting_blocks=[30, 0], **on(1, 2))) == 1
+    assert (
+        change("freeness-band", view([60, 100], running=[4, 0], waiting=[2, 0], waiting_blocks=[30, 0], **on(1, 2)))
+        == 1
+    )
     assert change("freeness-band", view([60, 100], running=[4, 0], **on(1, 2))) == 0
 
 

@@ -14,6 +14,7 @@ from rota.serving.kernels.state import (
     FUTURE,
     IDLE,
     MIXED_STEP,
+    PREEMPTED,
     QUEUE,
     RESIDENT,
     WAITING,
@@ -125,7 +126,7 @@ def withdraw(s, r, now):
     """Take a waiting request back from its instance, to be dispatched again; its partial progress is kept as `generated`."""
     q = s.req[r]
     m = s.inst[q.instance]
-    close_row(s, r, QUEUE, now, 0)
+    close_row(s, r, PREEMPTED if q.preemptions else QUEUE, now, 0)
     queue.remove(s, q.instance, r)
     m.urgent -= q.priority > 0
     m.killed -= q.preempted_at >= 0

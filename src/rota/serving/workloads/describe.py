@@ -34,7 +34,7 @@ class Description:
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able values; None for what is not defined."""
         groups = {
-            g: {k: None if math.isnan(v) else v for k, v in figures.items()} for g, figures in self.groups.items()
+            g: {k: v if math.isfinite(v) else None for k, v in figures.items()} for g, figures in self.groups.items()
         }
         return {
             "name": self.name, **groups, "tenants": self.tenants, "models": self.models, "left_out": self.left_out,
@@ -167,4 +167,4 @@ def _survival(values: np.ndarray, points: int = 400) -> tuple[np.ndarray, np.nda
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if value == round(value) or abs(value) >= 1e4 else f"{value:,.4g}"
+    return f"{value:,.0f}" if value % 1 == 0 or abs(value) >= 1e4 else f"{value:,.4g}"

@@ -24,5 +24,5 @@ class Freeness:
     def choose(self, request: RequestView, fleet: FleetView) -> int:
         """The accepting instance with the greatest freeness; ties to the lower index."""
         apart = (fleet.urgent == 0) if request.priority > 0 else (fleet.urgent > 0)
-        penalty = self.head_room / BLOCK * apart if fleet.urgent.any() or request.priority > 0 else 0.0
+        penalty = apart.astype(np.float64) * (self.head_room / BLOCK)
         return int(np.argmax(np.where(fleet.accepting, dispatch_freeness(fleet, penalty), -np.inf)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rota.core.errors import InputError
 from rota.core.registry import policy
 from rota.serving.model import RequestView
 from rota.serving.views import FleetView
@@ -14,6 +15,8 @@ class PrefillPool:
     """Of the first `prefill` instances, the one with the fewest prompt tokens to compute; any other if none of them accepts."""
 
     def __init__(self, prefill: int = 1) -> None:
+        if prefill < 1:
+            raise InputError("prefill-pool(prefill=...)", str(prefill), "at least 1 instance")
         self.prefill = prefill
 
     def choose(self, request: RequestView, fleet: FleetView) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rota.core.errors import InputError
 from rota.core.registry import policy
 from rota.serving.freeness import migration_freeness
 from rota.serving.model import RequestView
@@ -23,6 +24,8 @@ class Disaggregate:
     after_prefill = True
 
     def __init__(self, prefill: int = 1) -> None:
+        if prefill < 1:
+            raise InputError("disaggregate(prefill=...)", str(prefill), "at least 1 instance")
         self.prefill = prefill
 
     def pairs(self, fleet: FleetView) -> Sequence[tuple[int, int]]:

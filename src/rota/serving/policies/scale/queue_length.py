@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rota.core.errors import InputError
 from rota.core.registry import policy
 from rota.serving.views import FleetView
 
@@ -18,6 +19,8 @@ class QueueLength:
     """
 
     def __init__(self, per_instance: int = 8, low_usage: float = 0.3, interval: float = 10.0, least: int = 1) -> None:
+        if per_instance < 1:
+            raise InputError("queue-length(per_instance=...)", str(per_instance), "at least 1")
         self.per_instance, self.low_usage, self.least = per_instance, low_usage, least
         self.interval: float | None = interval
 
