@@ -1,10 +1,10 @@
-"""Write the pages that come from the code: the policies, the published systems, the command line.
+"""Write the pages that come from the code: the policies, the published systems, the command line, the benchmarks.
 
     python docs/generate.py           write them
     python docs/generate.py --check   exit 1 if one of them is not up to date
 
-The pages are committed; a test holds them against the code. Measured values come from
-`benchmarks/results/reproduce-NAME.json`, which is what `rota reproduce NAME --json` prints.
+The pages are committed; a test holds them against the code. Measured values come from `benchmarks/results`: from
+`reproduce-NAME.json`, which is what `rota reproduce NAME --json` prints, and `FILE.json`, what `benchmarks/FILE.py --json` prints.
 """
 
 from __future__ import annotations
@@ -23,6 +23,12 @@ from rota.cli import app
 from rota.cli.reproduce import systems
 
 ROOT = Path(__file__).parent.parent
+BENCHMARKS = {
+    "fleet_speed": "How much faster is the fleet simulator than the offline replay of the Dynamo mocker, on the same requests, "
+    "instances and step times; do both say the same; and how do time and memory grow?",
+    "fleet_accuracy": "How far are predicted latencies from those measured on real GPUs, with presets as they are and after "
+    "calibration, on rows that the fit has not seen?",
+}
 NOTE = "<!-- Written by docs/generate.py from the code; change the code instead. -->\n\n"
 
 
@@ -30,6 +36,7 @@ def pages(root: Path = ROOT) -> dict[Path, str]:
     """Every generated page by its path."""
     docs, results = root / "docs", root / "benchmarks" / "results"
     found = {docs / "policies.md": policies_page(), docs / "cli.md": cli_page()}
+    found[docs / "benchmarks.md"] = benchmarks_page(results)
     for name, module in systems().items():
         found[docs / "systems" / f"{name}.md"] = system_page(
             name, module, _measured(results / f"reproduce-{name}.json")
@@ -59,6 +66,34 @@ def system_page(name: str, module: ModuleType, measured: Mapping[str, Any] | Non
     parts.append(_table(("claim", "in one sentence", "source", "paper's value"), stated))
     parts.append(f"## What was measured\n\n{_measurements(name, measured)}")
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def benchmarks_page(results: Path) -> str:
+    """What each benchmark asks, and what was measured if it was."""
+    parts = [
+        "# Benchmarks",
+        "Ratios, measured side by side in one run: absolute times are those of the machine that is named. `--json` prints what "
+        "stands here; `benchmarks/README.md` has the options. What was claimed by papers stands on their pages under *Systems*.",
+    ]
+    for name, asked in BENCHMARKS.items():
+        parts.append(f"## {name}\n\n{asked}\n\n```sh\npython benchmarks/{name}.py\n```")
+        parts.append(_benchmark(_measured(results / f"{name}.json")))
+    return "\n\n".join(parts) + "\n"
+
+
+def _benchmark(measured: Mapping[str, Any] | None) -> str:
+    if measured is None:
+        return "Not measured yet."
+    rows = [
+        (r["question"], r["against"], f"{_said(r['value'])} {r['unit']}".strip(), r["goal"], _met(r["met"]), r["detail"])
+        for r in measured["rows"]
+    ]
+    table = _table(("question", "against", "measured", "goal", "met", "detail"), rows)
+    return f"Machine: {measured['machine']}.\n\n{table}"
+
+
+def _met(met: bool | None) -> str:
+    return {True: "yes", False: "no", None: ""}[met]
 
 
 def _measurements(name: str, measured: Mapping[str, Any] | None) -> str:

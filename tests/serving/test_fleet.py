@@ -35,9 +35,10 @@ def test_a_started_instance_serves_when_its_start_up_is_over_and_is_paid_for_fro
         {"scale": "queue-length(interval=0.5, per_instance=4)", "dispatch": "least-load"},
     )
     paid = {i: start for i, start, _ in run.service}
-    assert paid == {0: 0.0, 1: 0.5, 2: 0.5}
-    assert run.rows["start"][run.rows["instance"] > 0].min() >= 2.5
-    assert {0, 1, 2} == set(run.rows["instance"])
+    assert sorted(paid) == [0, 1, 2]
+    assert (paid[0], paid[1]) == (0.0, 1.0)
+    for i in (1, 2):
+        assert paid[i] + 2.0 <= run.rows["start"][run.rows["instance"] == i].min() < paid[i] + 3.0
 
 
 def test_a_draining_instance_takes_nothing_new_empties_and_is_no_longer_paid_for():
@@ -144,12 +145,13 @@ def test_views_never_show_the_future(interval):
 def test_between_reports_the_dispatcher_knows_only_what_it_sent():
     seen = []
     w = Workload.of(np.arange(6) * 0.1, [160] * 6, [50] * 6)
-    note = lambda kind, views, _: seen.append(
-        (views[1].running.sum() + views[1].waiting.sum(), views[1].sent.tolist(), views[1].sent_blocks.sum())
-    )
-    simulate(
-        fleet(2, report_interval=10.0), w, observe=lambda k, v, a: note(k, v, a) if k == "dispatch.choose" else None
-    )
+
+    def note(kind, views, _):
+        if kind == "dispatch.choose":
+            held = views[1].running.sum() + views[1].waiting.sum()
+            seen.append((held, views[1].sent.tolist(), views[1].sent_blocks.sum()))
+
+    simulate(fleet(2, report_interval=10.0), w, observe=note)
     assert [total for total, *_ in seen] == [0] * 6
     assert [sent for _, sent, _ in seen] == [[0, 0], [1, 0], [1, 1], [2, 1], [2, 2], [3, 2]]
     assert [blocks for *_, blocks in seen] == [0, 10, 20, 30, 40, 50]
@@ -185,7 +187,7 @@ def server(places):
 
 def waits(places, load, outputs, seed):
     rng = np.random.default_rng([7, seed])
-    n = 30_000
+    n = 12_000
     output = outputs(rng, n)
     rate = load * places / (STEP * output.mean())
     run = simulate(server(places), Workload.of(np.cumsum(rng.exponential(1 / rate, n)), np.ones(n), output))
@@ -196,7 +198,7 @@ def assert_agrees(differences, scale):
     """The mean of 8 differences is 0 within a 99.9 % interval (Student's t, 7 degrees of freedom: 5.41) that is narrow."""
     error = np.std(differences, ddof=1) / math.sqrt(len(differences))
     assert abs(np.mean(differences)) < 5.41 * error
-    assert error < 0.05 * scale
+    assert error < 0.08 * scale
 
 
 @pytest.mark.parametrize(

@@ -184,7 +184,7 @@ def test_a_reservation_on_the_target_counts_as_a_second_copy(busy):
 def test_the_source_keeps_its_copy_until_the_request_has_resumed():
     w = Workload.of([0.0], [320], [400])
     alone = simulate(fleet(2, blocks=60), w, {"reschedule": "disaggregate"})
-    request, source, target, started, left, resumed = alone.moves[0]
+    _, source, _, _, left, resumed = alone.moves[0]
     other = Workload.of([0.0, left], [320, 320], [400, 1])
     intruder = np.array([(1, source, PREFILL, left, resumed, 20)], alone.rows.dtype)
     columns = {name: np.append(column, column[-1]) for name, column in alone.requests.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
@@ -52,21 +52,23 @@ def plan(
 
     if instance is None and (model is None or gpu is None):
         raise InputError("rota plan", "no instance", "--model and --gpu, or --instance")
+    if instance is not None and (model is not None or gpu is not None or tp != 1):
+        raise InputError("rota plan", "--instance and one of --model, --gpu, --tp", "either the one or the others")
     kind = instance if instance is not None else find_instance(str(model), str(gpu), tp)
     found = find(trace, kind, slo, _sets(policies), most=most, seeds=seeds, jobs=jobs, out=out, progress=progress)
-    if json:
-        print(jsonlib.dumps(found.to_dict(), indent=2))
-    else:
-        _show(found)
-    found.best  # noqa: B018  # the exit status says whether there is one
+    _print(found.to_dict() if json else found)
+    best = found.best
+    if not json:
+        print(f"fewest: {best.instances} instance(s), {best.gpus} GPU(s), with {best.policies}")
 
 
-def _show(found: Plan) -> None:
+def _print(found: Any) -> None:
+    if isinstance(found, dict):
+        print(jsonlib.dumps(found, indent=2))
+        return
     from rich.console import Console
 
     Console().print(found)
-    best = found.best
-    print(f"fewest: {best.instances} instance(s), {best.gpus} GPU(s), with {best.policies}")
 
 
 def _sets(text: str | None) -> dict[str, dict[str, str]] | None:

@@ -120,7 +120,9 @@ class Workload:
         )
         for column, names in (("tenant", self.tenants), ("model", self.models)):
             code = getattr(self, column)
-            _require(self.name, column, code, (code >= 0) & (code < len(names)), f"an index into {len(names)} {column}s")
+            _require(
+                self.name, column, code, (code >= 0) & (code < len(names)), f"an index into {len(names)} {column}s"
+            )
         if self.prefix_chunk < BLOCK or self.prefix_chunk % BLOCK:
             raise InputError(f"{self.name}: prefix_chunk", str(self.prefix_chunk), f"a multiple of {BLOCK}")
         starts = self.prefix_start

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -29,6 +29,8 @@ from rota.serving.views import BatchView, FleetView, QueueView
 Plain = Any
 """Numbers, texts, lists and dicts."""
 
+T = TypeVar("T")
+
 VIEWS: Mapping[str, type] = {
     kind.__name__: kind for kind in (FleetView, BatchView, QueueView, RequestView, LengthDistribution)
 }
@@ -41,6 +43,11 @@ class Decision:
     kind: str
     views: list[Plain]
     answer: Plain
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    instances: list[dict[str, Any]]
 
 
 class DecisionLog:
@@ -65,7 +72,7 @@ class DecisionLog:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the log as lines of JSON: the instances, then one decision a line."""
-        lines = [{"instances": self.kinds}, *self.decisions]
+        lines = [_Head([asdict(kind) for kind in self.kinds]), *self.decisions]
         with atomic_write(path) as file:
             file.write(msgspec.json.Encoder().encode_lines(lines))
 
@@ -76,18 +83,14 @@ class DecisionLog:
         Raises:
             InputError: there is no such file, or a line of it is not what `save` writes.
         """
-        log = cls()
-        number = 1
         try:
-            lines = Path(path).read_bytes().splitlines()
-            head = msgspec.json.decode(lines[0], type=dict[str, list[dict[str, Any]]])
-            log.kinds = [instance_of(table, f"{path}:1") for table in head["instances"]]
-            for number, line in enumerate(lines[1:], 2):
-                log.decisions.append(msgspec.json.decode(line, type=Decision))
+            lines = Path(path).read_bytes().splitlines() or [b""]
         except OSError as error:
             raise InputError(str(path), (error.strerror or str(error)).lower(), "a decision log") from None
-        except (msgspec.DecodeError, IndexError, KeyError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}:{number}", str(error) or "nothing", "a line of a decision log") from None
+        log = cls()
+        head = _decoded(lines[0], _Head, f"{path}:1")
+        log.kinds = [instance_of(table, f"{path}:1") for table in head.instances]
+        log.decisions = [_decoded(line, Decision, f"{path}:{k}") for k, line in enumerate(lines[1:], 2)]
         return log
 
     def _plain(self, value: Any, request: RequestView | None = None) -> Plain:
@@ -103,7 +106,7 @@ class DecisionLog:
         return value
 
     def _plain_view(self, view: Any, request: RequestView | None) -> Plain:
-        table = {"view": type(view).__name__}
+        table: dict[str, Plain] = {"view": type(view).__name__}
         for field in fields(view):
             value = getattr(view, field.name)
             if field.name == "kinds":
@@ -121,7 +124,7 @@ def replay(log: DecisionLog, kind: str, policy: Any) -> list[tuple[Plain, Plain]
     Args:
         log: what was recorded.
         kind: `dispatch`, `reschedule`, `scale`, `order` or `preempt`.
-        policy: spec string, class or fresh object, as for `simulate`. One whose answers depend on a `seed` is given as an object.
+        policy: spec string, class or fresh object, as for `simulate`; give one that draws the `seed` it had in the run.
 
     Returns:
         (recorded, answered) for every decision of that kind, as plain data that compares with ==.
@@ -134,6 +137,13 @@ def replay(log: DecisionLog, kind: str, policy: Any) -> list[tuple[Plain, Plain]
             views = [_view(each, log.kinds) for each in decision.views]
             pairs.append((decision.answer, log._plain(getattr(made, method)(*views))))
     return pairs
+
+
+def _decoded(line: bytes, kind: type[T], where: str) -> T:
+    try:
+        return msgspec.json.decode(line, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError(where, f"what does not fit: {error}", "a line of a decision log") from None
 
 
 def _view(value: Plain, kinds: list[Instance]) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 from rota.core.errors import InputError, RotaError, UnknownName
 from rota.core.events import EventQueue
 from rota.core.registry import make
-from rota.serving.kernels import build, engine, queue
+from rota.serving.kernels import build, engine, queue, reports
 from rota.serving.kernels import fleet as kernel
 from rota.serving.kernels.state import (
     CHUNK,
@@ -39,7 +39,16 @@ from rota.serving.kernels.state import (
 from rota.serving.model import Fleet, RequestView, Workload, blocks_for
 from rota.serving.moves import Moves
 from rota.serving.run import Run, collect
-from rota.serving.views import BatchView, FleetView, QueueView
+from rota.serving.views import (
+    BatchView,
+    Dispatcher,
+    FleetView,
+    LocalOrder,
+    Preemption,
+    QueueView,
+    Rescheduler,
+    Scaler,
+)
 
 DEFAULTS: Mapping[str, Any] = {
     "dispatch": "round-robin",
@@ -51,8 +60,20 @@ DEFAULTS: Mapping[str, Any] = {
 }
 """The policies in force where none is named, by kind of decision."""
 
+INTERFACES: Mapping[str, type] = {
+    "dispatch": Dispatcher,
+    "reschedule": Rescheduler,
+    "scale": Scaler,
+    "order": LocalOrder,
+    "preempt": Preemption,
+}
+"""What a policy of each kind must be able to answer."""
+
 AHEAD = 8192
 """Requests whose views are prepared at a time."""
+
+LOAD_POINTS = 240
+"""Points of the load curves, at least, for a run that lasts as long as its arrivals."""
 
 
 def simulate(
@@ -83,11 +104,23 @@ def chosen(policies: Mapping[str, Any] | None, seed: int, workload: Workload) ->
     for kind in policies or {}:
         if kind not in DEFAULTS:
             raise UnknownName("policies", kind, DEFAULTS)
-    specs = {**DEFAULTS, **(policies or {})}
+    named = {kind: spec for kind, spec in (policies or {}).items() if spec is not None}
+    specs = {**DEFAULTS, **named}
     made = {kind: make(f"serving.{kind}", spec, seed) for kind, spec in specs.items() if spec is not None}
+    for kind, interface in INTERFACES.items():
+        if not isinstance(made[kind], interface):
+            raise InputError(f"policies: {kind}", repr(made[kind]), f"the name or an object of a {interface.__name__}")
     if "lengths" in made:
         made["lengths"].prepare(workload, seed)
     return made
+
+
+@dataclass(slots=True, eq=False)
+class Tick:
+    """Something to do every `interval` seconds for as long as requests are left."""
+
+    interval: float
+    action: Callable[[float], None]
 
 
 @dataclass
@@ -112,7 +145,7 @@ class Simulation:
         self.fleet, self.workload, self.policies, self.observe = fleet, workload, policies, observe
         self.dispatcher, self.rescheduler, self.scaler = policies["dispatch"], policies["reschedule"], policies["scale"]
         self.order, self.lengths = policies["order"], policies.get("lengths")
-        _check_sizes(fleet, workload)
+        check_sizes(fleet, workload)
         self.s = build.new_state(fleet, workload)
         self._settings()
         n = len(fleet)
@@ -120,11 +153,13 @@ class Simulation:
         self.moves = Moves(fleet.kinds, self.events, lambda: self.s, np.zeros(n, bool))
         self.reports = np.zeros(n, REPORT)
         self.reported_at = -np.inf
-        self.columns = _columns(self.reports)
+        self.fresh = False
         self.accepting = self.s.inst["on"] == SERVING
         self.active = self.accepting.copy()
         self.constant = _read_only(self.s.inst["total"].copy()), _read_only(self.s.inst["watermark"].copy())
         self.serves = _serves(fleet, workload)
+        self.masks = [serves & self.accepting for serves in self.serves]
+        self.sights = [self._sight(mask) for mask in (*self.masks, self.accepting)]
         self.service = Service([], {int(i): 0.0 for i in np.flatnonzero(self.accepting)})
         self.prepared: dict[int, RequestView] = {}
         self.children = _children(workload)
@@ -159,8 +194,10 @@ class Simulation:
 
     def _advance(self, until: float) -> bool:
         """Let the engines run up to `until`; False if something came up before, and was dealt with."""
-        reason = engine.advance(self.s, until)
+        reporting = not self.fleet.report_interval and until < np.inf
+        reason = engine.advance(self.s, until, self.reports, reporting)
         if reason == QUIET:
+            self.fresh = reporting
             return True
         if reason == GROW:
             self.s = build.larger(self.s)
@@ -210,23 +247,24 @@ class Simulation:
     def _arrive(self, request: int, now: float) -> None:
         """Dispatch a request, new or taken back from a draining instance."""
         view = self.prepared.pop(request, None) or self._prepare([request])[0]
-        fleet = self._view(now, self.serves[view.model] & self.accepting)
+        fleet = self._look(now, view.model)
         i = int(self._ask("dispatch", self.dispatcher.choose, view, fleet))
         if not (0 <= i < len(self.fleet) and fleet.accepting[i]):
             raise InputError("dispatch policy's answer", str(i), "the index of an accepting instance")
         engine.enqueue(self.s, i, request, now)
-        self.reports["sent"][i] += 1
-        self.reports["sent_blocks"][i] += blocks_for(view.prompt)
-        self.reports["sent_tokens"][i] += view.prompt
+        if self.fleet.report_interval:
+            self.reports["sent"][i] += 1
+            self.reports["sent_blocks"][i] += blocks_for(view.prompt)
+            self.reports["sent_tokens"][i] += view.prompt
 
     def _after_prefill(self, request: int, i: int, now: float) -> None:
         view = self._request_view(request)
-        target = self._ask("reschedule", self.rescheduler.target, view, i, self._view(now, self.accepting))
+        target = self._ask("reschedule", self.rescheduler.target, view, i, self._look(now))
         if target is not None:
             self.moves.start(request, i, int(target), now)
 
     def _reschedule(self, now: float) -> None:
-        fleet = self._view(now, self.accepting)
+        fleet = self._look(now)
         for source, target in self._ask("reschedule", self.rescheduler.pairs, fleet):
             if self.moves.busy[source] or self.moves.busy[target] or fleet.running[source] == 0:
                 continue
@@ -250,7 +288,7 @@ class Simulation:
 
     def _scale(self, now: float) -> None:
         self._switch_off_empty()
-        change = int(self._ask("scale", self.scaler.change, self._view(now, self.accepting)))
+        change = int(self._ask("scale", self.scaler.change, self._look(now)))
         if change > 0:
             off = [i for i in range(len(self.fleet)) if self.s.inst[i]["on"] == OFF and i not in self.service.open]
             draining = np.flatnonzero(self.s.inst["on"] == DRAINING).tolist()
@@ -272,12 +310,13 @@ class Simulation:
 
     def _serve(self, i: int, now: float) -> None:
         self.s.inst[i]["on"] = SERVING
-        self.accepting[i] = self.active[i] = True
+        self.active[i] = True
+        self._accept(i, True)
 
     def _drain(self, i: int, now: float) -> None:
         """No new requests for instance i; those that still wait there are dispatched again."""
         self.s.inst[i]["on"] = DRAINING
-        self.accepting[i] = False
+        self._accept(i, False)
         ids = np.empty(int(self.s.inst[i]["waiting"]), np.int64)
         queue.listing(self.s, i, ids)
         for request in ids[self.s.req["state"][ids] == 1].tolist():
@@ -295,48 +334,67 @@ class Simulation:
     # -- ticks
 
     def _start_ticks(self) -> None:
-        self._tick(0.0, self.rescheduler.interval, self._reschedule)
-        self._tick(0.0, self.scaler.interval, self._scale)
-        self._tick(0.0, max(self.workload.duration / 240, 1e-3), self._sample)
+        spread = self.workload.duration / LOAD_POINTS
+        self.sampling = Tick(spread if spread > 0 else 0.01, self._sample)
+        self._again(self.sampling, 0.0)
+        for policy, action in ((self.rescheduler, self._reschedule), (self.scaler, self._scale)):
+            if policy.interval is not None:
+                self._again(Tick(policy.interval, action), 0.0)
 
-    def _tick(self, now: float, interval: float | None, action: Callable[[float], None]) -> None:
-        """Do `action` every `interval` seconds for as long as requests are left."""
-        if interval is not None:
-            self.events.push(now + interval, (self._tick_due, (interval, action)))
+    def _again(self, tick: Tick, now: float) -> None:
+        if not tick.interval > 0:
+            raise InputError("a policy's interval", f"{tick.interval:g}", "a number of seconds > 0, or None")
+        self.events.push(now + tick.interval, (self._tick_due, tick))
 
-    def _tick_due(self, due: tuple[float, Callable[[float], None]], now: float) -> None:
-        interval, action = due
+    def _tick_due(self, tick: Tick, now: float) -> None:
         if self.s.count[FINISHED] < len(self.workload):
-            action(now)
-            self._tick(now, interval, action)
+            tick.action(now)
+            self._again(tick, now)
 
     def _sample(self, now: float) -> None:
-        """One point of the load curves, from the true state."""
-        reports = np.zeros(len(self.fleet), REPORT)
-        kernel.report(self.s, now, reports)
+        """One point of the load curves, from the true state; when there are many, every second one goes."""
+        state = np.zeros(len(self.fleet), REPORT)
+        reports.report(self.s, now, state)
         on = self.s.inst["on"] != OFF
-        used = (self.constant[0] - reports["free"])[on].sum() / max(self.constant[0][on].sum(), 1)
-        waiting = (reports["waiting"] + reports["sent"])[on].sum()
-        self.load.append((now, float(reports["running"][on].sum()), float(waiting), float(used), float(on.sum())))
+        used = (self.constant[0] - state["free"])[on].sum() / max(self.constant[0][on].sum(), 1)
+        waiting = (state["waiting"] + state["sent"])[on].sum()
+        self.load.append((now, float(state["running"][on].sum()), float(waiting), float(used), float(on.sum())))
+        if len(self.load) > 2 * LOAD_POINTS:
+            del self.load[::2]
+            self.sampling.interval *= 2
 
     # -- views
 
-    def _view(self, now: float, accepting: np.ndarray) -> FleetView:
+    def _look(self, now: float, model: int | None = None) -> FleetView:
+        """The fleet as reported; accepting are the instances that serve `model` (any, if None)."""
         interval = self.fleet.report_interval
-        if not interval or now >= self.reported_at + interval:
-            kernel.report(self.s, now, self.reports)
+        if not self.fresh and (not interval or now >= self.reported_at + interval):
+            reports.report(self.s, now, self.reports)
             self.reported_at = now - now % interval if interval else now
-        c, (total, watermark) = self.columns, self.constant
+        self.fresh = False
+        view = self.sights[-1 if model is None else model]
+        object.__setattr__(view, "now", now)
+        return view
+
+    def _sight(self, accepting: np.ndarray) -> FleetView:
+        """A view onto the reports, brought up to date in place rather than made anew for each decision."""
+        c, (total, watermark) = {name: _read_only(self.reports[name]) for name in REPORT.names or ()}, self.constant
         return FleetView(
-            now, c["as_of"], accepting, self.active, total, c["free"], watermark, c["running"], c["waiting"],
-            c["waiting_blocks"], c["head_blocks"], c["urgent"], c["killed"], c["kv_tokens"], c["prefill_tokens"],
-            c["sent"], c["sent_blocks"], c["sent_tokens"], self.moves.busy, self.fleet.kinds, self._cached,
+            0.0, c["as_of"], _read_only(accepting), _read_only(self.active), total, c["free"], watermark, c["running"],
+            c["waiting"], c["waiting_blocks"], c["head_blocks"], c["urgent"], c["killed"], c["kv_tokens"], c["prefill_tokens"],
+            c["sent"], c["sent_blocks"], c["sent_tokens"], _read_only(self.moves.busy), self.fleet.kinds, self._cached,
         )  # fmt: skip
+
+    def _accept(self, i: int, accepts: bool) -> None:
+        """Instance i takes new requests from now on, or no longer does."""
+        self.accepting[i] = accepts
+        for serves, mask in zip(self.serves, self.masks, strict=True):
+            mask[i] = accepts and serves[i]
 
     def _cached(self, request: RequestView) -> np.ndarray:
         tokens = np.zeros(len(self.fleet), np.int64)
         if request.prefix:
-            kernel.cached_tokens(self.s, request.id, tokens)
+            reports.cached_tokens(self.s, request.id, tokens)
         return tokens
 
     def _batch(self, i: int, now: float) -> BatchView:
@@ -404,10 +462,6 @@ class Simulation:
         return collect(self)
 
 
-def _columns(reports: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: _read_only(reports[name]) for name in REPORT.names or ()}
-
-
 def _read_only(array: np.ndarray) -> np.ndarray:
     view = array.view()
     view.flags.writeable = False
@@ -433,8 +487,12 @@ def _serves(fleet: Fleet, workload: Workload) -> list[np.ndarray]:
     return found
 
 
-def _check_sizes(fleet: Fleet, workload: Workload) -> None:
-    """Every request must fit, alone, in the smallest instance that may serve it."""
+def check_sizes(fleet: Fleet, workload: Workload) -> None:
+    """Every request must fit, alone, in the smallest instance that may serve it.
+
+    Raises:
+        InputError: one does not, or no instance serves its model.
+    """
     for code, mask in enumerate(_serves(fleet, workload)):
         kinds = [kind for kind, served in zip(fleet.kinds, mask, strict=True) if served]
         least = min(kinds, key=lambda kind: kind.blocks - kind.watermark_blocks)

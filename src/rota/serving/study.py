@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from itertools import product
 from pathlib import Path
@@ -14,7 +15,7 @@ import msgspec
 import numpy as np
 
 from rota.core.errors import InputError, UnknownName
-from rota.core.registry import make, parse
+from rota.core.registry import make
 from rota.core.results import Results
 from rota.core.store import Cell
 from rota.core.study import run_study
@@ -22,9 +23,8 @@ from rota.core.timeline import Timeline
 from rota.serving.fleets import fleet
 from rota.serving.model import Floats
 from rota.serving.run import Run
-from rota.serving.simulate import DEFAULTS, simulate
+from rota.serving.simulate import DEFAULTS, check_sizes, simulate
 from rota.serving.workloads import by_name
-from rota.serving.workloads.catalog import names
 
 FIELDS = ("name", "domain", "seeds", "baseline", "workload", "fleet", "policies")
 CURVE_POINTS = 200
@@ -61,28 +61,54 @@ def cells(study: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[str, list[
     workloads = [_named(where, "workload", t, "use", ("name", "use")) for t in _tables(where, table, "workload")]
     fleets = [_named(where, "fleet", t, "instances", None) for t in _tables(where, table, "fleet")]
     policies = [_named(where, "policies", t, None, ("name", *DEFAULTS)) for t in _tables(where, table, "policies")]
+    seeds = _seeds(where, table.get("seeds", 5))
     for each in workloads:
         each["use"] = _anchored(each["use"], folder)
-        _check_workload(each["use"])
-    for each in policies:
-        check_policies(each)
-    for each in fleets:
-        fleet({key: value for key, value in each.items() if key != "name"})
+    _try(where, workloads, fleets, policies, seeds[0])
     todo = [
         Cell(
             {"workload": w["name"], "fleet": f["name"], "policies": p["name"], "seed": seed},
             {"workload": w["use"], "fleet": f, "policies": {k: v for k, v in p.items() if k != "name"}, "seed": seed},
         )
-        for w, f, p, seed in product(workloads, fleets, policies, _seeds(where, table.get("seeds", 5)))
+        for w, f, p, seed in product(workloads, fleets, policies, seeds)
     ]  # fmt: skip
-    return str(table.get("name", where)), todo
+    return _text(where, table, "name", where), todo
 
 
 def check_policies(specs: Mapping[str, Any]) -> None:
     """Raise the error that a misspelt policy or parameter will cause, before any run starts."""
     for kind, spec in specs.items():
         if kind in DEFAULTS:
+            if not isinstance(spec, str):
+                raise InputError(kind, repr(spec), "the name of a policy, as a text")
             make(f"serving.{kind}", spec)
+
+
+def _try(
+    where: str, workloads: Sequence[dict[str, Any]], fleets: Sequence[dict[str, Any]], policies: Sequence[dict[str, Any]], seed: int
+) -> None:  # fmt: skip
+    """Make every part of a study once, so that no mistake in it comes to light only after hours of other cells."""
+    for each in policies:
+        with _within(f"{where}: [[policies]]"):
+            check_policies(each)
+    systems = []
+    for each in fleets:
+        with _within(f"{where}: [[fleet]]"):
+            systems.append(fleet(each))
+    for each in workloads:
+        with _within(f"{where}: [[workload]]"):
+            workload = by_name(each["use"], seed=seed)
+            for system in systems:
+                check_sizes(system, workload)
+
+
+@contextmanager
+def _within(where: str) -> Iterator[None]:
+    """Say in an error where in the study the mistake stands."""
+    try:
+        yield
+    except InputError as error:
+        raise type(error)(f"{where}: {error.where}", error.found, error.expected) from error
 
 
 def execute(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,13 +151,6 @@ def _table(study: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[str, Mapp
         raise InputError(str(path), f"what is not TOML: {error}", "a study in TOML") from None
 
 
-def _check_workload(use: str) -> None:
-    """Raise the error that a misspelt workload will cause; files are looked at when they are read."""
-    name, _ = parse(use)
-    if name not in names() and not Path(name).suffix and os.sep not in name:
-        raise UnknownName("workload", name, [*names(), "a path to a trace"])
-
-
 def _tables(where: str, table: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]]:
     found = table.get(key, [])
     if not isinstance(found, list) or not found or not all(isinstance(each, Mapping) for each in found):
@@ -148,7 +167,14 @@ def _named(
     if needed and not isinstance(table.get(needed), str):
         raise InputError(f"{where}: [[{kind}]]", f"{needed} = {table.get(needed)!r}", "a text")
     spoken = ", ".join(str(table[k]) for k in table if k != "name") or "defaults"
-    return {"name": spoken, **table}
+    return {**table, "name": _text(f"{where}: [[{kind}]]", table, "name", spoken)}
+
+
+def _text(where: str, table: Mapping[str, Any], key: str, default: str) -> str:
+    value = table.get(key, default)
+    if not isinstance(value, str):
+        raise InputError(f"{where}: {key}", repr(value), "a text")
+    return value
 
 
 def _known(where: str, table: Mapping[str, Any], known: Sequence[str]) -> None:
@@ -158,12 +184,13 @@ def _known(where: str, table: Mapping[str, Any], known: Sequence[str]) -> None:
 
 
 def _seeds(where: str, seeds: object) -> list[int]:
+    counted = isinstance(seeds, int) and not isinstance(seeds, bool)
     try:
-        chosen = list(range(seeds)) if isinstance(seeds, int) else msgspec.convert(seeds, list[int])
+        chosen = list(range(seeds)) if counted else msgspec.convert(seeds, list[int])  # type: ignore[call-overload]
     except msgspec.ValidationError:
         chosen = []
-    if not chosen:
-        raise InputError(f"{where}: seeds", repr(seeds), "a count of at least 1, or a list of whole numbers")
+    if not chosen or min(chosen) < 0:
+        raise InputError(f"{where}: seeds", repr(seeds), "a count of at least 1, or a list of whole numbers >= 0")
     return chosen
 
 

@@ -56,7 +56,7 @@ def violations(run: Run, order: str | None = None) -> list[str]:
     past = history(run)
     broken = _ends(run, past.rows) + _releases(run) + _sequence(past.rows) + past.broken
     broken += memory_violations(run, past) + _moves(run, past.rows) + _idle(run, past)
-    return broken + (_overtaken(run, past.rows) if order == "priority" else [])
+    return broken + (_overtaken(run, past) if order == "priority" else [])
 
 
 def _ends(run: Run, rows: np.ndarray) -> list[str]:
@@ -145,7 +145,7 @@ def _one_at_a_time(run: Run) -> list[str]:
     table = np.array(run.moves, float).reshape(-1, 6)
     names = Numbered("instance ", len(run.fleet))
     start, end = np.tile(table[:, 3], 2), np.tile(np.maximum(table[:, 3], table[:, 5]), 2)
-    both = Timeline(np.tile(table[:, 0], 2), np.concatenate([table[:, 1], table[:, 2]]), np.zeros(len(start)), start, end,
+    both = Timeline(np.tile(table[:, 0], 2), np.concatenate([table[:, 1], table[:, 2]]), np.zeros(len(start), np.int64), start, end,
                     Numbered("move of r", len(run.workload)), list(names), ("move",))  # fmt: skip
     return no_overlap(both, tolerance=TOLERANCE)
 
@@ -187,20 +187,33 @@ def _uncovered_at(a: Floats, b: Floats, start: Floats, end: Floats) -> Floats:
     return np.where(bare < b - TOLERANCE, bare, np.inf)
 
 
-def _overtaken(run: Run, rows: np.ndarray) -> list[str]:
-    """Rule 8."""
-    priority, broken = run.workload.priority[rows["request"]], []
+def _overtaken(run: Run, past: History) -> list[str]:
+    """Rule 8; `gone` may count one who came after the decision, so that after a copy from the CPU some cases are let pass."""
+    rows, broken = past.rows, []
+    priority, decided = run.workload.priority[rows["request"]], _decided(past)
     lasting = np.isin(rows["kind"], WAITING) & (rows["end"] - rows["start"] > 3 * TOLERANCE)
     for level in np.unique(run.workload.priority)[1:].tolist():
         for i in np.unique(rows["instance"]).tolist():
             here = rows["instance"] == i
             urgent = rows[here & lasting & (priority >= level)]
-            admitted = rows[here & (rows["kind"] == PREFILL) & (priority < level)]
-            came = np.searchsorted(np.sort(urgent["start"]), admitted["start"] - TOLERANCE)
-            gone = np.searchsorted(np.sort(urgent["end"]), admitted["start"] + TOLERANCE, side="right")
-            late = admitted[came > gone]
+            admitted = np.flatnonzero(here & (rows["kind"] == PREFILL) & (priority < level))
+            came = np.searchsorted(np.sort(urgent["start"]), decided[admitted] - TOLERANCE)
+            gone = np.searchsorted(np.sort(urgent["end"]), rows["start"][admitted] + TOLERANCE, side="right")
+            late = rows[admitted[came > gone]]
             broken += [f"{named(row)} is admitted while one of priority {level} or more waits" for row in late]
     return broken
+
+
+def _decided(past: History) -> Floats:
+    """When each row that begins was decided on: as it begins, or, behind a copy from the CPU, at the step boundary before it."""
+    rows, decided = past.rows, past.rows["start"].copy()
+    for i in np.unique(rows["instance"]).tolist():
+        copied = rows["end"][(rows["kind"] == SWAPPED) & (rows["instance"] == i)]
+        behind = np.flatnonzero((rows["instance"] == i) & np.isin(rows["start"], copied))
+        steps = past.boundaries.time[past.boundaries.starts[i] : past.boundaries.starts[i + 1]]
+        before = np.searchsorted(steps, rows["start"][behind] - TOLERANCE)
+        decided[behind] = np.concatenate([[-np.inf], steps])[before]
+    return decided
 
 
 def _unlike(found: Floats, due: Floats) -> Ints:

@@ -12,6 +12,7 @@ With prefix caching or migration the count is thus a lower bound: to exceed the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def memory_violations(run: Run, past: History) -> list[str]:
     return _exceeded(_joined(parts), total, "KV blocks") + _exceeded(_swapped(past), cpu, "CPU blocks")
 
 
-def blocks(tokens: Ints) -> Ints:
+def _blocks(tokens: Any) -> Any:
     """KV blocks that hold each number of tokens."""
     return -(-tokens // BLOCK)
 
@@ -64,7 +65,7 @@ def _rows_held(past: History) -> Changes:
     """Prefill rows, and decode rows as they begin; what a decode row gains is given back at its end too."""
     rows = past.rows
     on = (rows["kind"] == PREFILL) | (rows["kind"] == DECODE)
-    before, after = blocks(past.kv[on]), blocks(np.where(rows["kind"] == DECODE, past.kv_end, past.kv)[on])
+    before, after = _blocks(past.kv[on]), _blocks(np.where(rows["kind"] == DECODE, past.kv_end, past.kv)[on])
     rows = rows[on]
     taken = _held(rows["instance"], rows["start"], rows["end"], before)
     gained = Changes(rows["instance"], rows["end"], np.full(len(rows), RELEASE), before - after)
@@ -75,7 +76,7 @@ def _growth(past: History) -> Changes:
     """One block more at each decode step that begins a new one."""
     rows = past.rows
     on = np.flatnonzero((rows["kind"] == DECODE) & (past.stop > past.begin))
-    kv, count = past.kv[on], blocks(past.kv_end[on]) - blocks(past.kv[on])
+    kv, count = past.kv[on], _blocks(past.kv_end[on]) - _blocks(past.kv[on])
     which = np.repeat(np.arange(len(on)), count)
     nth = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
     step = (-kv[which]) % BLOCK + BLOCK * nth
@@ -98,7 +99,7 @@ def _moves_held(run: Run, past: History) -> Changes:
     for request, source, target, started, left, resumed in run.moves:
         k = leaving.get((request, left))
         if k is not None:
-            now, then = blocks(past.kv_end[k]), blocks(_tokens_at(past, k, started))
+            now, then = _blocks(int(past.kv_end[k])), _blocks(_tokens_at(past, k, started))
             until = max(entered.get((request, left), resumed), left)
             own = now - _sharable(run, past, k)
             held += [(source, left, resumed, own), (target, started, left, then), (target, left, until, now)]
@@ -151,7 +152,7 @@ def _union(instance: Ints, key: Ints, start: Floats, end: Floats, size: int) -> 
 
 def _swapped(past: History) -> Changes:
     rows = past.rows[past.rows["kind"] == SWAPPED]
-    return _held(rows["instance"], rows["start"], rows["end"], blocks(past.kv[past.rows["kind"] == SWAPPED] - 1))
+    return _held(rows["instance"], rows["start"], rows["end"], _blocks(past.kv[past.rows["kind"] == SWAPPED] - 1))
 
 
 def _exceeded(changes: Changes, limits: Ints, what: str) -> list[str]:

@@ -20,6 +20,8 @@ from rota.serving.model import Instance, RequestView
 class FleetView:
     """Every instance as it last reported, one row each; arrays are read-only.
 
+    A view is good for one decision: the simulator brings it up to date in place. A policy keeps values, not views.
+
     Attributes:
         now: present time, seconds.
         as_of: (n,) when each report was made, <= now.

@@ -114,7 +114,7 @@ def contests(draw):
     )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(contest=contests(), weights=st.sampled_from([(1.0, 2.0), (1.0, 1.0), (0.5, 4.0)]))
 def test_vtc_keeps_its_proven_bound(contest, weights):
     run = simulate(*contest, {"order": f"vtc(input_weight={weights[0]}, output_weight={weights[1]})"})

@@ -13,6 +13,7 @@ from numba import njit
 from rota.serving.kernels import prefix, queue
 from rota.serving.kernels.admission import form_prefill, free_decode_slots, return_to_batch
 from rota.serving.kernels.batch import close_row, drop_from_run, finish, gap, join, leave, notify
+from rota.serving.kernels.reports import report
 from rota.serving.kernels.state import (
     DECODE,
     DECODE_RUN,
@@ -191,12 +192,17 @@ def drain_marked(s, i):
 
 
 @njit(cache=True)
-def advance(s, until):
-    """Run every instance up to, not including, the instant `until`; returns why it came back before, or QUIET."""
+def advance(s, until, out, reporting):
+    """Run every instance up to, not including, the instant `until`; returns why it came back before, or QUIET.
+
+    If `reporting`, `out` then holds what each instance reports at `until`.
+    """
     room = 4 * s.run.shape[1] + 64
     while True:
         i = np.argmin(s.inst["end"])
         if not s.inst[i].end < until:
+            if reporting:
+                report(s, until, out)
             return QUIET
         if s.count[ROWS] + room > len(s.rows) or s.count[SEGMENTS] + room > len(s.segments):
             return GROW

@@ -96,8 +96,8 @@ def _misfit(times: Floats, process: Process) -> float:
     scores = []
     for seed in range(3):
         again = process.sample(stream(seed, "fit", "misfit"), len(times))
-        ratios = [stats.fano(again, w) / stats.fano(times, w) for w in (1.0, 10.0, 60.0)]
-        logs = [abs(math.log(r)) for r in ratios if r > 0 and math.isfinite(r)]
+        pairs = [(stats.fano(again, w), stats.fano(times, w)) for w in (1.0, 10.0, 60.0)]
+        logs = [abs(math.log(a / b)) for a, b in pairs if a > 0 and b > 0]
         scores.append(stats.ks_distance(np.diff(times), np.diff(again)) + (sum(logs) / len(logs) if logs else 0.0) / 2)
     return sum(scores) / len(scores)
 

@@ -146,7 +146,9 @@ class GapChain(msgspec.Struct, frozen=True, tag="chain"):
         share = np.bincount(state) / len(state)
         excess = share @ np.trapezoid(gaps, LEVELS, axis=1) - grown.mean()  # straight lines overstate a convex tail
         beyond = gaps[-1] - gaps[-1, 0]
-        gaps[-1] -= beyond * excess / (share[-1] * np.trapezoid(beyond, LEVELS))
+        area = float(np.trapezoid(beyond, LEVELS))
+        if area > 0:
+            gaps[-1] -= beyond * excess / (share[-1] * area)
         return cls(profile, _rows(follow / follow.sum(1, keepdims=True)), _rows(gaps))
 
     def sample(self, rng: np.random.Generator, n: int) -> Floats:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from rota.core.registry import policy
 from rota.serving.model import RequestView
 from rota.serving.views import FleetView
@@ -18,6 +16,6 @@ class RoundRobin:
 
     def choose(self, request: RequestView, fleet: FleetView) -> int:
         """The next accepting instance after the last one chosen."""
-        accepting = np.flatnonzero(fleet.accepting)
-        self.last = int(accepting[np.searchsorted(accepting, self.last + 1) % len(accepting)])
+        n = len(fleet)
+        self.last = next(i for i in ((self.last + k) % n for k in range(1, n + 1)) if fleet.accepting[i])
         return self.last

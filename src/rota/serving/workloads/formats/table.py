@@ -63,11 +63,10 @@ class Table:
     def counts(self, name: str) -> Ints:
         """(n,) the column as whole numbers >= 0."""
         values = self.numbers(name)
-        whole = values.astype(np.int64)
-        broken = np.flatnonzero(values != whole)
+        broken = np.flatnonzero((values != np.rint(values)) | (values > 2**53))
         if len(broken):
             raise self.error(int(broken[0]), name, "a whole number of tokens")
-        return whole
+        return values.astype(np.int64)
 
     def ascending(self, name: str, values: Floats) -> Floats:
         """`values`, if they never fall."""
