@@ -84,16 +84,14 @@ def benchmarks_page(results: Path) -> str:
 def _benchmark(measured: Mapping[str, Any] | None) -> str:
     if measured is None:
         return "Not measured yet."
-    rows = [
-        (r["question"], r["against"], f"{_said(r['value'])} {r['unit']}".strip(), r["goal"], _met(r["met"]), r["detail"])
-        for r in measured["rows"]
-    ]
-    table = _table(("question", "against", "measured", "goal", "met", "detail"), rows)
+    head = ("question", "against", "measured", "goal", "detail")
+    table = _table(head, [_benchmark_row(row) for row in measured["rows"]])
     return f"Machine: {measured['machine']}.\n\n{table}"
 
 
-def _met(met: bool | None) -> str:
-    return {True: "yes", False: "no", None: ""}[met]
+def _benchmark_row(row: Mapping[str, Any]) -> tuple[str, ...]:
+    goal = f"{row['goal']}: {'met' if row['met'] else 'not met'}" if row["goal"] else ""
+    return row["question"], row["against"], f"{_said(row['value'])} {row['unit']}".strip(), goal, row["detail"]
 
 
 def _measurements(name: str, measured: Mapping[str, Any] | None) -> str:

@@ -59,7 +59,9 @@ def _panel(chart: Any, column: int, title: str, choices: Mapping[str, Sequence[O
         faint = {"size": 6, "color": paint[choice], "opacity": 0.45}
         chart.add_scatter(x=values, y=[y + 0.24] * len(values), mode="markers", marker=faint, **place)
         chart.add_scatter(**_estimate(mean, y, paint[choice]), **place)
-        chart.add_annotation(text=f"{mean.value:.3g} s", x=np.log10(mean.value), y=y, yshift=15, showarrow=False, **place)
+        chart.add_annotation(
+            text=f"{mean.value:.3g} s", x=np.log10(mean.value), y=y, yshift=15, showarrow=False, **place
+        )
     chart.update_yaxes(tickvals=list(range(len(choices))), ticktext=list(choices), **place)
     middle = {"xref": "x domain", "yref": "y domain", "x": 0.5, "y": 1.0, "yanchor": "bottom", "showarrow": False}
     chart.add_annotation(text=title, font={"size": 14}, **middle, **place)

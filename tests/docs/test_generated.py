@@ -47,3 +47,15 @@ def test_measured_values_stand_beside_the_claims(generate):
     assert "| `speed` | Fast \\| good. | Fig. 1 | 2 |" in text
     assert "| `speed` | 1.5 | 1.2 to 1.8 | simple 1 | does not hold | smaller |" in text
     assert "rota reproduce toy" in generate.system_page("toy", module, None)
+
+
+def test_a_benchmark_stands_with_its_goal(generate, tmp_path):
+    fast = {"question": "how fast", "against": "peer 1.0", "value": 12.5, "unit": "x", "goal": ">= 30", "met": False}
+    near = {"question": "how near", "against": "nobody", "value": 0.5, "unit": "%", "goal": "", "met": None}
+    rows = [{**fast, "detail": "one run"}, {**near, "detail": ""}]
+    (tmp_path / "fleet_speed.json").write_text(json.dumps({"rows": rows, "machine": "2 cores"}))
+    text = generate.benchmarks_page(tmp_path)
+    assert "Machine: 2 cores." in text
+    assert "| how fast | peer 1.0 | 12.5 x | >= 30: not met | one run |" in text
+    assert "| how near | nobody | 0.5 % |  |  |" in text
+    assert "Not measured yet." in text

@@ -7,12 +7,21 @@ from pathlib import Path
 import pytest
 
 from rota.cli import main
+from rota.core import registry
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 GENERATED = "<!-- Written by docs/generate.py"
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TITLE = re.compile(r'title="([^"]+)"')
+
+
+@pytest.fixture
+def unregistered():
+    """A policy that a page registers is gone when the page has been run."""
+    yield
+    for key in [key for key, entry in registry._registered.items() if entry.factory.__module__ == "page"]:
+        del registry._registered[key]
 
 
 def blocks(text):
@@ -28,6 +37,7 @@ def commands(content):
     return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("rota ")]
 
 
+@pytest.mark.usefixtures("unregistered")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_does_what_it_says(page, tmp_path, monkeypatch, capsys):
     text = page.read_text(encoding="utf-8")
@@ -46,5 +56,8 @@ def test_a_page_does_what_it_says(page, tmp_path, monkeypatch, capsys):
 
 def test_blocks_are_found():
     text = '```toml title="a.toml"\nx = 1\n```\n\n```console\nrota list \\\n  --json # all\nmake\n```\n'
-    assert list(blocks(text)) == [("toml", "a.toml", "x = 1\n"), ("console", None, "rota list \\\n  --json # all\nmake\n")]
+    assert list(blocks(text)) == [
+        ("toml", "a.toml", "x = 1\n"),
+        ("console", None, "rota list \\\n  --json # all\nmake\n"),
+    ]
     assert commands("rota list \\\n  --json # all\nmake\n") == [["list", "--json"]]

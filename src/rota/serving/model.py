@@ -252,8 +252,10 @@ class StepCost:
         if any(b <= a for a, b in zip(self.tokens, self.tokens[1:], strict=False)):
             raise InputError("StepCost.tokens", str(self.tokens), "ascending values")
         for f in fields(self)[2:]:
-            if not 0 <= getattr(self, f.name) < np.inf:
-                raise InputError(f"StepCost.{f.name}", str(getattr(self, f.name)), "a number of seconds >= 0")
+            if not np.isfinite(getattr(self, f.name)):
+                raise InputError(f"StepCost.{f.name}", str(getattr(self, f.name)), "a finite number of seconds")
+        if self.per_kv_token < 0:
+            raise InputError("StepCost.per_kv_token", str(self.per_kv_token), "a number of seconds >= 0")
 
     def linear(self, n: float) -> float:
         """g(n), seconds."""

@@ -9,6 +9,7 @@ from rota.serving.kernels import prefix, queue
 from rota.serving.kernels.batch import close_row, join, preempt
 from rota.serving.kernels.state import (
     CHUNK,
+    FAR,
     MIGRATING,
     OFFLOADED,
     PREEMPTED,
@@ -52,7 +53,7 @@ def _enter(s, i):
         close_row(s, r, MIGRATING, m.start, 0)
     s.run[i, m.running] = r
     m.running += 1
-    join(s, i, r, q.prompt + q.generated - 1)
+    join(s, i, m.running - 1, q.prompt + q.generated - 1)
     return True
 
 
@@ -83,7 +84,7 @@ def _admit(s, i, budget, reserve):
     if s.count[TRACK_SERVICE]:
         s.service[i, q.tenant, 0] += left
     q.state, q.computed, q.hits = PREFILL, target - left, 1
-    s.run[i, m.running] = r
+    s.run[i, m.running], s.due[i, m.running] = r, FAR
     m.running += 1
     m.prefill_left += left
     return min(left, budget) if m.chunked else left
@@ -123,8 +124,8 @@ def _continue_prefills(s, i, budget):
     """Give prefills already begun their next chunks; returns (tokens, extra seconds)."""
     tokens, extra = np.int64(0), 0.0
     for b in range(s.inst[i].running):
-        q = s.req[s.run[i, b]]
-        if q.state == PREFILL and budget > tokens:
+        if s.due[i, b] == FAR and budget > tokens:
+            q = s.req[s.run[i, b]]
             part = min(q.prompt + q.generated - q.computed, budget - tokens)
             extra += _chunk(s, i, s.run[i, b], part)
             tokens += part

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit
 
 from rota.serving.kernels import prefix, queue
@@ -11,6 +10,7 @@ from rota.serving.kernels.state import (
     DECODE,
     DECODING,
     DONE,
+    FAR,
     FINISHED,
     NOTIFY,
     PREFILLING,
@@ -24,9 +24,6 @@ from rota.serving.kernels.state import (
     WHO,
 )
 from rota.serving.kernels.steps import swap_seconds
-
-FAR = np.int64(1) << 60
-"""A step that never comes."""
 
 
 @njit(cache=True)
@@ -56,14 +53,14 @@ def held_blocks(s, r, tokens):
 
 
 @njit(cache=True)
-def join(s, i, r, kv):
-    """Request r, with `kv` tokens of KV here and listed in `run`, decodes from the next step on."""
-    m, q = s.inst[i], s.req[r]
+def join(s, i, position, kv):
+    """The request at `position` of the batch, with `kv` tokens of KV here, decodes from the next step on."""
+    m, q = s.inst[i], s.req[s.run[i, position]]
     q.state = DECODE
     q.offset = kv - m.steps
-    q.joined = m.steps
-    q.finish_step = q.prompt + q.output - 1 - q.offset
-    m.next_finish = min(m.next_finish, q.finish_step)
+    s.due[i, position] = q.prompt + q.output - 1 - q.offset
+    s.last[i, position] = q.last_token
+    m.next_finish = min(m.next_finish, s.due[i, position])
     s.residue[i, q.offset % 16] += 1
     m.decoding += 1
     m.kv += kv
@@ -71,22 +68,22 @@ def join(s, i, r, kv):
 
 
 @njit(cache=True)
-def leave(s, i, r):
-    """A decoding request stops decoding (its KV stays); returns its tokens of KV."""
-    m, q = s.inst[i], s.req[r]
+def leave(s, i, position):
+    """The request at `position` stops decoding (its KV stays); returns its tokens of KV."""
+    m, q = s.inst[i], s.req[s.run[i, position]]
     kv = q.offset + m.steps
     s.residue[i, q.offset % 16] -= 1
     m.decoding -= 1
     m.kv -= kv
     q.generated = kv - q.prompt + 1
-    if q.joined < m.steps:
+    if s.last[i, position] < 0:
         q.last_token = m.last_decode
-    if q.finish_step == m.next_finish:
+    due = s.due[i, position]
+    s.due[i, position] = FAR
+    if due == m.next_finish:
         m.next_finish = FAR
         for b in range(m.running):
-            other = s.req[s.run[i, b]]
-            if other.state == DECODE and s.run[i, b] != r:
-                m.next_finish = min(m.next_finish, other.finish_step)
+            m.next_finish = min(m.next_finish, s.due[i, b])
     return kv
 
 
@@ -95,7 +92,7 @@ def drop_from_run(s, i, position):
     """Close the gap that a leaving request leaves in the batch."""
     m = s.inst[i]
     for b in range(position, m.running - 1):
-        s.run[i, b] = s.run[i, b + 1]
+        s.run[i, b], s.due[i, b], s.last[i, b] = s.run[i, b + 1], s.due[i, b + 1], s.last[i, b + 1]
     m.running -= 1
 
 
@@ -113,9 +110,7 @@ def finish(s, i, position):
     """The request at `position` of the batch has its last token: it leaves, and its prefix stays in the cache."""
     m, r = s.inst[i], s.run[i, position]
     q = s.req[r]
-    kv = q.prompt + q.output - 1
-    if q.state == DECODE:
-        kv = leave(s, i, r)
+    kv = leave(s, i, position)
     prefix.publish(s, i, r, kv)
     close_row(s, r, DECODING, m.end, (kv + 15) // 16)
     m.free += held_blocks(s, r, kv)
@@ -125,6 +120,7 @@ def finish(s, i, position):
     q.epoch += 1
     m.urgent -= q.priority > 0
     s.count[FINISHED] += 1
+    m.leaving -= q.leaving
     if q.children > 0 or q.leaving:
         notify(s, i, r)
 
@@ -141,7 +137,7 @@ def preempt(s, i):
     r = s.run[i, position]
     q = s.req[r]
     decoding = q.state == DECODE
-    kv = leave(s, i, r) if decoding else q.prompt + q.generated
+    kv = leave(s, i, position) if decoding else q.prompt + q.generated
     close_row(s, r, DECODING if decoding else PREFILLING, m.start, (kv + 15) // 16)
     blocks = held_blocks(s, r, kv)
     m.free += blocks
@@ -152,6 +148,7 @@ def preempt(s, i):
     q.preemptions += 1
     if q.preempted_at < 0:
         q.preempted_at = m.start
+    m.leaving -= q.leaving
     q.leaving, q.computed, q.chunk = 0, 0, 0
     m.killed += 1
     if m.swaps and decoding and q.held == 0 and m.cpu_free >= blocks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rota.serving.kernels.state import IDLE, INSTANCE, OFF, REQUEST, ROW, SEGMENT, SERVING, State
+from rota.serving.kernels.state import FAR, IDLE, INSTANCE, OFF, REQUEST, ROW, SEGMENT, SERVING, State
 from rota.serving.model import BLOCK, Fleet, Instance, Workload
 
 
@@ -17,6 +17,8 @@ def new_state(fleet: Fleet, workload: Workload) -> State:
         inst=_instances(fleet, nodes),
         req=_requests(workload),
         run=np.zeros((n, max(k.max_sequences for k in kinds)), np.int64),
+        due=np.zeros((n, max(k.max_sequences for k in kinds)), np.int64),
+        last=np.zeros((n, max(k.max_sequences for k in kinds))),
         residue=np.zeros((n, BLOCK), np.int64),
         cost_x=cost_x, cost_y=cost_y, cost_n=cost_n,
         rows=np.zeros(4 * len(workload) + 65536, ROW),
@@ -62,7 +64,7 @@ def _instances(fleet: Fleet, nodes: int) -> np.ndarray:
     inst["on"] = np.where(np.arange(len(fleet)) < on, SERVING, OFF)
     for name in ("head", "tail", "lru_first", "lru_last"):
         inst[name] = -1
-    inst["mode"], inst["end"], inst["next_finish"] = IDLE, np.inf, 1 << 60
+    inst["mode"], inst["end"], inst["next_finish"] = IDLE, np.inf, FAR
     inst["last_decode"] = -1.0
     for m, kind in zip(inst, fleet.kinds, strict=True):
         m["total"] = m["free"] = kind.blocks

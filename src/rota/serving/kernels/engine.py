@@ -19,13 +19,13 @@ from rota.serving.kernels.state import (
     DECODE_RUN,
     DECODING,
     DYNAMIC,
+    FAR,
     GROW,
     IDLE,
     MIXED_STEP,
     MOVING,
     NOTIFY,
     NOTIFY_FIRST,
-    PREFILL,
     PREFILL_STEP,
     PREFILLING,
     QUIET,
@@ -85,9 +85,9 @@ def _first_step_gaps(s, i, seconds):
     """Gaps of the first step after an interruption: requests that got their last token together wait equally long."""
     m, since, weight = s.inst[i], -1.0, 0
     for b in range(m.running):
-        q = s.req[s.run[i, b]]
-        if q.state == DECODE:
-            last = m.last_decode if q.joined < m.steps else q.last_token
+        if s.due[i, b] != FAR:
+            last = s.last[i, b] if s.last[i, b] >= 0 else m.last_decode
+            s.last[i, b] = -1.0
             if last != since:
                 gap(s, i, since, 1, m.start + seconds - since, 0.0, weight)
                 since, weight = last, 0
@@ -124,9 +124,9 @@ def _commit_prefill(s, i):
     m = s.inst[i]
     for b in range(m.running):
         r = s.run[i, b]
-        q = s.req[r]
-        if q.state != PREFILL or q.chunk == 0:
+        if s.due[i, b] != FAR or s.req[r].chunk == 0:
             continue
+        q = s.req[r]
         q.computed += q.chunk
         m.prefill_left -= q.chunk
         q.chunk = 0
@@ -146,7 +146,7 @@ def _commit_prefill(s, i):
         q.last_token = m.end
         if s.count[TRACK_SERVICE]:
             s.service[i, q.tenant, 1] += 1
-        join(s, i, r, target)
+        join(s, i, b, target)
         if s.count[NOTIFY_FIRST] and q.generated == 1 and q.output > 1:
             notify(s, i, r)
 
@@ -165,8 +165,7 @@ def commit(s, i):
     if m.steps >= m.next_finish:
         b = 0
         while b < m.running:
-            q = s.req[s.run[i, b]]
-            if q.state == DECODE and q.finish_step <= m.steps:
+            if s.due[i, b] <= m.steps:
                 finish(s, i, b)
             else:
                 b += 1
@@ -178,11 +177,12 @@ def commit(s, i):
 def drain_marked(s, i):
     """Requests marked as leaving stop here; their KV stays until the move is complete."""
     m, b = s.inst[i], 0
-    while b < m.running:
+    while m.leaving > 0 and b < m.running:
         r = s.run[i, b]
         q = s.req[r]
         if q.leaving and q.state == DECODE:
-            kv = leave(s, i, r)
+            kv = leave(s, i, b)
+            m.leaving -= 1
             close_row(s, r, DECODING, m.start, (kv + 15) // 16)
             drop_from_run(s, i, b)
             q.state, q.leaving = MOVING, 0

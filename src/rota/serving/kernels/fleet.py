@@ -72,6 +72,7 @@ def unreserve(s, i, blocks, now):
 def mark_leaving(s, r, now):
     """Ask for request r to leave its batch at the next boundary."""
     s.req[r].leaving = 1
+    s.inst[s.req[r].instance].leaving += 1
     interrupt(s, s.req[r].instance, now)
 
 

@@ -1,7 +1,7 @@
 """The simulator's state as structured arrays, shared by every kernel.
 
 A decoding request on an instance is stored relative to the instance's step counter, so that k steps of a whole batch
-cost O(1): its KV holds `offset + steps` tokens, it has generated `kv - prompt + 1`, it ends at step `finish_step`.
+cost O(1): its KV holds `offset + steps` tokens, it has generated `kv - prompt + 1`, it ends at step `due`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+FAR = np.int64(1) << 60
+"""A step that never comes."""
 
 FUTURE, WAITING, PREFILL, DECODE, MOVING, RESIDENT, SWAPPED, DONE = range(8)
 """States of a request; MOVING: drained from its source; RESIDENT: its KV is here, it joins the batch at the next step."""
@@ -32,7 +35,7 @@ INSTANCE = np.dtype(
         "on", "mode", "total", "free", "watermark", "max_sequences", "max_batched", "chunked", "cache", "swaps",
         "layers", "cpu_free", "steps", "running", "decoding", "kv", "run_steps", "next_finish", "head", "tail",
         "waiting", "wait_blocks", "wait_tokens", "prefill_left", "urgent", "killed", "sent", "sent_blocks", "sent_tokens",
-        "gaps", "evictable", "lru_first", "lru_last", "node_free", "peak_blocks",
+        "gaps", "leaving", "evictable", "lru_first", "lru_last", "node_free", "peak_blocks",
     )]
     + [(name, np.float64) for name in (
         "decode_base", "prefill_base", "per_sequence", "per_kv", "quadratic", "per_prompt", "kv_bytes",
@@ -43,7 +46,7 @@ INSTANCE = np.dtype(
 
 REQUEST = np.dtype(
     [(name, np.int64) for name in (
-        "state", "instance", "prompt", "output", "tenant", "priority", "generated", "offset", "finish_step", "joined",
+        "state", "instance", "prompt", "output", "tenant", "priority", "generated", "offset",
         "computed", "chunk", "held", "hits", "next", "children", "leaving", "epoch", "preemptions", "migrations", "cached", "swap_blocks",
     )]
     + [(name, np.float64) for name in (
@@ -84,11 +87,18 @@ REPORT = np.dtype(
 
 
 class State(NamedTuple):
-    """All arrays of a simulation. `count` holds the lengths used: rows, segments; then the reason, instance and request of a return."""
+    """All arrays of a simulation.
+
+    Of the request in slot b of instance i's batch: `run[i, b]` its identity; `due[i, b]` the step it ends at, FAR while in
+    prefill; `last[i, b]` when it got its last token, if it has not decoded here since it joined (else -1).
+    `count` holds the lengths used (rows, segments), then the reason, instance and request of a return.
+    """
 
     inst: NDArray[np.void]
     req: NDArray[np.void]
     run: NDArray[np.int64]
+    due: NDArray[np.int64]
+    last: NDArray[np.float64]
     residue: NDArray[np.int64]
     cost_x: NDArray[np.float64]
     cost_y: NDArray[np.float64]

@@ -49,10 +49,9 @@ def steps_done(m, now):
     if gone <= 0:
         return np.int64(0)
     linear_part = m.first - m.slope / 2.0
+    guess = gone / m.first
     if m.slope > 0:
         guess = (math.sqrt(linear_part * linear_part + 2.0 * m.slope * gone) - linear_part) / m.slope
-    else:
-        guess = gone / m.first
     k = min(np.int64(guess), m.run_steps)
     while k < m.run_steps and elapsed(m, k + 1) <= gone:
         k += 1
