@@ -106,3 +106,8 @@ def test_everything_shipped_can_be_found_under_its_own_name():
         assert module.startswith("rota."), found
         assert module.rpartition(".")[2].replace("_", "-") == found.name
         assert found.name in names(found.domain)
+
+
+def test_name_of_is_the_registered_name_or_the_class():
+    assert registry.name_of(registry.make("serving.dispatch", "least-load")) == "least-load"
+    assert registry.name_of(object()) == "object"

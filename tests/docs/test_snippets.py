@@ -2,7 +2,9 @@
 
 import re
 import shlex
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -44,12 +46,13 @@ def test_a_page_does_what_it_says(page, tmp_path, monkeypatch, capsys):
     if text.startswith(GENERATED):
         pytest.skip("generated from the code: nothing in it is an example")
     monkeypatch.chdir(tmp_path)
-    names = {"__name__": "page"}
+    module = ModuleType("page")  # in sys.modules, so that what a page defines can be pickled
+    monkeypatch.setitem(sys.modules, "page", module)
     for language, title, content in blocks(text):
         if title:
             Path(title).write_text(content, encoding="utf-8")
         if language == "python":
-            exec(compile(content, f"{page.name}", "exec"), names)
+            exec(compile(content, page.name, "exec"), module.__dict__)
         for words in commands(content) if language == "console" else ():
             assert main(words) == 0, f"rota {shlex.join(words)}: {capsys.readouterr().err}"
 

@@ -94,6 +94,12 @@ def entry(domain: str, name: str) -> Entry:
     return _registered[domain, name]
 
 
+def name_of(made: object) -> str:
+    """The name a policy object's class is registered under; the class's own name if it is not."""
+    found = (entry.name for entry in _registered.values() if entry.factory is type(made))
+    return next(found, type(made).__name__)
+
+
 def entries(domain: str | None = None) -> Iterator[Entry]:
     """Every registered policy of a domain, or of all; imports them."""
     for where in DOMAINS if domain is None else (domain,):

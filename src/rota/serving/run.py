@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rota.core.registry import name_of
 from rota.core.timeline import Numbered, Timeline
 from rota.serving.kernels.state import CHUNK, EVICTIONS, KINDS, ROWS, SEGMENTS, TOKENS_SAVED
 from rota.serving.model import Fleet, Workload
@@ -23,7 +24,7 @@ class Run:
 
     Attributes:
         fleet, workload: what was run.
-        policies: spec of each policy in force.
+        policies: name of each policy in force, by kind of decision.
         requests: (n,) arrays by name: arrival, dispatched, admitted, first_token, finish, instance, ttft, tpot, e2e,
             queue (wait before the first admission), preemptions, preemption_loss (seconds of extra queueing and
             recomputation), migrations, downtime, cached (prompt tokens found in the prefix cache). Seconds, tokens.
@@ -67,7 +68,7 @@ class Run:
         from rota.core.verify import require
         from rota.serving.verify import violations
 
-        require(violations(self))
+        require(violations(self, order=self.policies.get("order")))
 
     def __repr__(self) -> str:
         m = self.metrics
@@ -88,7 +89,7 @@ def collect(sim: Simulation) -> Run:
     load = np.array(sim.load, float).reshape(-1, 5)
     return Run(
         fleet=sim.fleet, workload=sim.workload,
-        policies={kind: getattr(p, "spec", type(p).__name__) for kind, p in sim.policies.items()},
+        policies={kind: name_of(policy) for kind, policy in sim.policies.items()},
         requests=_per_request(s.req), gaps=s.segments[: count[SEGMENTS]].copy(),
         load=dict(zip(("time", "running", "waiting", "kv_usage", "instances"), load.T.copy(), strict=True)),
         service=tuple(sim.service.intervals), moves=tuple(sim.moves.log), rows=s.rows[: count[ROWS]].copy(),
