@@ -167,7 +167,9 @@ def refused(arguments, folder, capsys):
 
 
 @pytest.mark.parametrize("name", TRACES)
-@pytest.mark.parametrize("command", ["simulate {}", "workload describe {}", "workload convert {} out.jsonl", "workload fit {} --out f.json"])
+@pytest.mark.parametrize(
+    "command", ["simulate {}", "workload describe {}", "workload convert {} out.jsonl", "workload fit {} --out f.json"]
+)
 def test_a_trace_that_cannot_be_read(name, command, folder, capsys):
     content, where, found = TRACES[name]
     if content is ...:
@@ -188,7 +190,9 @@ def test_a_study_that_cannot_be_run(case, folder, capsys):
     assert found in sentence
 
 
-@pytest.mark.parametrize(("arguments", "said"), COMMANDS, ids=lambda value: " ".join(value) if isinstance(value, tuple) else "")
+@pytest.mark.parametrize(
+    ("arguments", "said"), COMMANDS, ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
+)
 def test_a_command_that_cannot_be_carried_out(arguments, said, folder, capsys):
     assert said in refused(arguments, folder, capsys)
 
@@ -209,7 +213,9 @@ def test_an_objective_that_no_fleet_keeps_is_said_after_the_table(folder, capsys
 
 @pytest.mark.parametrize("arguments", [("simulate", "gone.csv"), ("compare", "gone.toml"), ("nope",)])
 def test_the_installed_command_says_the_same(arguments, folder):
-    done = subprocess.run([sys.executable, "-m", "rota", *arguments], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "rota", *arguments], capture_output=True, text=True, timeout=120, check=False
+    )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("rota: ")
     assert done.stderr.count("\n") == 1

@@ -65,7 +65,9 @@ def test_a_killed_study_goes_on_and_ends_the_same(folder):
     process.communicate()
     before = finished(folder)
     assert 2 <= len(before) < CELLS, "killed in the middle"
-    again = subprocess.run(command("--out", "kept", "--jobs", "1"), cwd=folder, capture_output=True, text=True, check=True)
+    again = subprocess.run(
+        command("--out", "kept", "--jobs", "1"), cwd=folder, capture_output=True, text=True, check=True
+    )
     after = finished(folder)
     assert len(after) == CELLS
     assert {name: after[name] for name in before} == before, "finished cells are not run again"

@@ -15,8 +15,18 @@ SLOW = settings(deadline=None, max_examples=60, suppress_health_check=[HealthChe
 @st.composite
 def instances(draw):
     """Small engines under memory pressure."""
-    points = draw(st.sampled_from([((0, 1), (0.0, 2e-4)), ((64, 512), (5e-3, 3e-2)), ((1, 64, 256), (4e-3, 5e-3, 2e-2))]))
-    cost = StepCost(*points, decode_base=0.02, prefill_base=0.005, per_sequence=3e-4, per_kv_token=1.1e-6, quadratic=1e-8, per_prompt=0.01)
+    points = draw(
+        st.sampled_from([((0, 1), (0.0, 2e-4)), ((64, 512), (5e-3, 3e-2)), ((1, 64, 256), (4e-3, 5e-3, 2e-2))])
+    )
+    cost = StepCost(
+        *points,
+        decode_base=0.02,
+        prefill_base=0.005,
+        per_sequence=3e-4,
+        per_kv_token=1.1e-6,
+        quadratic=1e-8,
+        per_prompt=0.01,
+    )
     return Instance(
         "tiny", cost, blocks=draw(st.integers(40, 90)), max_sequences=draw(st.integers(2, 12)),
         max_batched_tokens=draw(st.sampled_from([64, 200, 2048])), prefill=draw(st.sampled_from(["whole", "chunked"])),
@@ -33,7 +43,8 @@ def workloads(draw):
     arrival = np.cumsum(rng.gamma(0.5, draw(st.sampled_from([0.02, 0.2, 2.0])), n))
     prompt, output = rng.integers(1, 300, n), rng.integers(1, 200, n)
     chains = [tuple(range(100 * c, 100 * c + 40)) for c in range(3)]
-    chosen = [chains[c][: (p + o) // 32 if extra else p // 32] for c, p, o, extra in zip(rng.integers(0, 3, n), prompt, output, rng.integers(0, 2, n), strict=True)]
+    drawn = zip(rng.integers(0, 3, n), prompt, output, rng.integers(0, 2, n), strict=True)
+    chosen = [chains[c][: (p + o) // 32 if extra else p // 32] for c, p, o, extra in drawn]
     return Workload.of(
         arrival, prompt, output, priority=rng.integers(0, 2, n), prefix_chunk=32,
         prefix_start=np.concatenate([[0], np.cumsum([len(c) for c in chosen])]), prefix_hash=np.array(sum(chosen, ()), np.int64),

@@ -158,6 +158,11 @@ class Simulation:
         self.active = self.accepting.copy()
         self.constant = _read_only(self.s.inst["total"].copy()), _read_only(self.s.inst["watermark"].copy())
         self.serves = _serves(fleet, workload)
+        for model, serves in zip(workload.models, self.serves, strict=True):
+            if not (serves & self.accepting).any():
+                raise InputError(
+                    f"fleet {fleet.name}: initial", str(fleet.initial), f"an instance of {model!r} among the first"
+                )
         self.masks = [serves & self.accepting for serves in self.serves]
         self.sights = [self._sight(mask) for mask in (*self.masks, self.accepting)]
         self.service = Service([], {int(i): 0.0 for i in np.flatnonzero(self.accepting)})
@@ -202,16 +207,16 @@ class Simulation:
         if reason == GROW:
             self.s = build.larger(self.s)
         elif reason == NOTIFY:
-            self._news(int(self.s.count[WHERE]))
+            self._news(int(self.s.totals[WHERE]))
         else:
-            self._rank_queue(int(self.s.count[WHERE]))
+            self._rank_queue(int(self.s.totals[WHERE]))
         return False
 
     def _news(self, i: int) -> None:
         """Requests of instance i ended, got their first token, or left the batch to move."""
         now = self.now = float(self.s.inst[i]["start"])
         news = []
-        request = int(self.s.count[WHO])
+        request = int(self.s.totals[WHO])
         while request >= 0:
             news.append(request)
             request = int(self.s.req[request]["next"])
@@ -261,7 +266,7 @@ class Simulation:
         view = self._request_view(request)
         target = self._ask("reschedule", self.rescheduler.target, view, i, self._look(now))
         if target is not None:
-            self.moves.start(request, i, int(target), now)
+            self._move(request, i, int(target), now)
 
     def _reschedule(self, now: float) -> None:
         fleet = self._look(now)
@@ -270,7 +275,13 @@ class Simulation:
                 continue
             victim = self._ask("reschedule", self.rescheduler.victim, self._batch(source, now))
             if victim is not None:
-                self.moves.start(int(victim), int(source), int(target), now)
+                self._move(int(victim), int(source), int(target), now)
+
+    def _move(self, request: int, source: int, target: int, now: float) -> None:
+        """Begin a migration, unless the target has been switched off or is of another model: its KV would mean nothing there."""
+        kinds = self.fleet.kinds
+        if self.active[target] and kinds[source].model == kinds[target].model:
+            self.moves.start(request, source, target, now)
 
     def _rank_queue(self, i: int) -> None:
         """Give a queue whose order changes with time its present order, and let the engine plan."""
@@ -294,10 +305,15 @@ class Simulation:
             draining = np.flatnonzero(self.s.inst["on"] == DRAINING).tolist()
             for i in (draining + off)[:change]:
                 self._start_instance(i, now)
-        else:
-            for i in np.flatnonzero(self.accepting)[::-1][:-change] if change else ():
-                if self.accepting.sum() > 1:
-                    self._drain(int(i), now)
+        for i in np.flatnonzero(self.accepting)[::-1].tolist():
+            if change < 0 and self._spare(i):
+                self._drain(i, now)
+                change += 1
+
+    def _spare(self, i: int) -> bool:
+        """Whether every model keeps an accepting instance without instance i."""
+        others = self.accepting & (np.arange(len(self.fleet)) != i)
+        return all((serves & others).any() for serves in self.serves)
 
     # -- scaling
 
@@ -347,7 +363,7 @@ class Simulation:
         self.events.push(now + tick.interval, (self._tick_due, tick))
 
     def _tick_due(self, tick: Tick, now: float) -> None:
-        if self.s.count[FINISHED] < len(self.workload):
+        if self.s.totals[FINISHED] < len(self.workload):
             tick.action(now)
             self._again(tick, now)
 
@@ -442,7 +458,7 @@ class Simulation:
     # -- start and end
 
     def _settings(self) -> None:
-        count = self.s.count
+        count = self.s.totals
         count[NOTIFY_FIRST] = bool(self.rescheduler.after_prefill)
         count[DYNAMIC] = bool(self.order.dynamic)
         count[TRACK_SERVICE] = bool(self.order.dynamic)

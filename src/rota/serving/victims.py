@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from rota.core.errors import UnknownName
@@ -39,19 +37,25 @@ def pick_victim(batch: BatchView, rule: str) -> int | None:
 def pair_by_load(fleet: FleetView, freeness: Floats, threshold: float) -> list[tuple[int, int]]:
     """Pair instances below `threshold` freeness (or with preempted requests) with those above it, worst with best.
 
-    Draining instances are sources whatever their load; instances in a migration are left alone.
+    Draining instances are sources whatever their load; instances in a migration are left alone; both serve the same model.
     """
     idle = ~fleet.migrating & fleet.active
     draining = fleet.active & ~fleet.accepting
     needy = idle & (fleet.running > 0) & ((fleet.killed > 0) | (freeness < threshold) | draining)
     able = idle & fleet.accepting & (fleet.killed == 0) & (freeness > threshold)
     urgency = np.where(draining, -np.inf, freeness)
-    sources = _ascending(needy, urgency)
+    models = [kind.model for kind in fleet.kinds]
     targets = _ascending(able, -freeness)
-    return [(s, t) for s, t in zip(sources, targets, strict=False) if s != t]
+    pairs = []
+    for source in _ascending(needy, urgency):
+        target = next((t for t in targets if models[t] == models[source]), None)
+        if target is not None:
+            targets.remove(target)
+            pairs.append((source, target))
+    return pairs
 
 
-def _ascending(chosen: np.ndarray, key: Floats) -> Sequence[int]:
+def _ascending(chosen: np.ndarray, key: Floats) -> list[int]:
     index = np.flatnonzero(chosen)
     order: list[int] = index[np.argsort(key[index], kind="stable")].tolist()
     return order

@@ -64,8 +64,8 @@ def _admit(s, i, budget, reserve):
     q = s.req[r]
     target = q.prompt + q.generated
     hits, loose = prefix.lookup(s, i, r, target - 1)
-    left = target - hits * s.count[CHUNK]
-    chunk_blocks = s.count[CHUNK] // 16
+    left = target - hits * s.totals[CHUNK]
+    chunk_blocks = s.totals[CHUNK] // 16
     need = (target + 15) // 16 - (hits - loose) * chunk_blocks
     if (
         m.free - need - reserve < m.watermark
@@ -78,10 +78,10 @@ def _admit(s, i, budget, reserve):
     prefix.acquire(s, i, r, hits)
     m.free -= need - loose * chunk_blocks
     prefix.shrink(s, i)
-    s.count[TOKENS_SAVED] += hits * s.count[CHUNK]
+    s.totals[TOKENS_SAVED] += hits * s.totals[CHUNK]
     if q.admitted < 0:
-        q.admitted, q.cached = m.start, hits * s.count[CHUNK]
-    if s.count[TRACK_SERVICE]:
+        q.admitted, q.cached = m.start, hits * s.totals[CHUNK]
+    if s.totals[TRACK_SERVICE]:
         s.service[i, q.tenant, 0] += left
     q.state, q.computed, q.hits = PREFILL, target - left, 1
     s.run[i, m.running], s.due[i, m.running] = r, FAR

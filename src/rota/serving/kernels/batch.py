@@ -31,9 +31,9 @@ def close_row(s, r, kind, end, blocks):
     """Record that request r's present phase was of `kind` and ended at `end`, holding `blocks` KV blocks."""
     q = s.req[r]
     if end > q.since:
-        row = s.rows[s.count[ROWS]]
+        row = s.rows[s.totals[ROWS]]
         row.request, row.instance, row.kind, row.start, row.end, row.blocks = r, q.instance, kind, q.since, end, blocks
-        s.count[ROWS] += 1
+        s.totals[ROWS] += 1
     q.since = end
 
 
@@ -41,15 +41,15 @@ def close_row(s, r, kind, end, blocks):
 def gap(s, i, start, count, first, slope, weight):
     """Record `count` inter-token gaps first, first + slope, ... of `weight` requests each."""
     if count > 0 and weight > 0:
-        g = s.segments[s.count[SEGMENTS]]
+        g = s.segments[s.totals[SEGMENTS]]
         g.instance, g.start, g.count, g.first, g.slope, g.weight = i, start, count, first, slope, weight
-        s.count[SEGMENTS] += 1
+        s.totals[SEGMENTS] += 1
 
 
 @njit(cache=True)
 def held_blocks(s, r, tokens):
     """Blocks of its own, beyond shared prefix chunks, that `tokens` tokens of request r take."""
-    return (tokens + 15) // 16 - s.req[r].held * (s.count[CHUNK] // 16)
+    return (tokens + 15) // 16 - s.req[r].held * (s.totals[CHUNK] // 16)
 
 
 @njit(cache=True)
@@ -99,10 +99,10 @@ def drop_from_run(s, i, position):
 @njit(cache=True)
 def notify(s, i, r):
     """Tell the driver of request r: it ended, got its first token, or was drained. Several are chained through `next`."""
-    if s.count[REASON] == QUIET:
-        s.count[REASON], s.count[WHERE], s.count[WHO] = NOTIFY, i, -1
-    s.req[r].next = s.count[WHO]
-    s.count[WHO] = r
+    if s.totals[REASON] == QUIET:
+        s.totals[REASON], s.totals[WHERE], s.totals[WHO] = NOTIFY, i, -1
+    s.req[r].next = s.totals[WHO]
+    s.totals[WHO] = r
 
 
 @njit(cache=True)
@@ -119,7 +119,7 @@ def finish(s, i, position):
     q.state, q.finish, q.last_token, q.generated = DONE, m.end, m.end, q.output
     q.epoch += 1
     m.urgent -= q.priority > 0
-    s.count[FINISHED] += 1
+    s.totals[FINISHED] += 1
     m.leaving -= q.leaving
     if q.children > 0 or q.leaving:
         notify(s, i, r)

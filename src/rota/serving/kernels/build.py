@@ -23,7 +23,7 @@ def new_state(fleet: Fleet, workload: Workload) -> State:
         cost_x=cost_x, cost_y=cost_y, cost_n=cost_n,
         rows=np.zeros(4 * len(workload) + 65536, ROW),
         segments=np.zeros(4 * len(workload) + 65536, SEGMENT),
-        count=np.zeros(16, np.int64),
+        totals=np.zeros(16, np.int64),
         service=np.zeros((n, len(workload.tenants), 2), np.int64),
         prefix_start=workload.prefix_start, prefix_hash=workload.prefix_hash,
         table=np.full((n, slots), -1, np.int64),

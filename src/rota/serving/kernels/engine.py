@@ -107,7 +107,7 @@ def _commit_decode(s, i):
     else:
         gap(s, i, m.start, k, m.first, m.slope, m.decoding)
     m.gaps = 0
-    if s.count[TRACK_SERVICE]:
+    if s.totals[TRACK_SERVICE]:
         for b in range(m.running):
             if s.req[s.run[i, b]].state == DECODE:
                 s.service[i, s.req[s.run[i, b]].tenant, 1] += k
@@ -144,10 +144,10 @@ def _commit_prefill(s, i):
             q.first_token = m.end
         q.generated += 1
         q.last_token = m.end
-        if s.count[TRACK_SERVICE]:
+        if s.totals[TRACK_SERVICE]:
             s.service[i, q.tenant, 1] += 1
         join(s, i, b, target)
-        if s.count[NOTIFY_FIRST] and q.generated == 1 and q.output > 1:
+        if s.totals[NOTIFY_FIRST] and q.generated == 1 and q.output > 1:
             notify(s, i, r)
 
 
@@ -204,17 +204,17 @@ def advance(s, until, out, reporting):
             if reporting:
                 report(s, until, out)
             return QUIET
-        if s.count[ROWS] + room > len(s.rows) or s.count[SEGMENTS] + room > len(s.segments):
+        if s.totals[ROWS] + room > len(s.rows) or s.totals[SEGMENTS] + room > len(s.segments):
             return GROW
         m = s.inst[i]
-        s.count[REASON] = QUIET
+        s.totals[REASON] = QUIET
         if m.mode != WAKE:
             commit(s, i)
         drain_marked(s, i)
-        if s.count[REASON] == NOTIFY:
+        if s.totals[REASON] == NOTIFY:
             return NOTIFY
-        if s.count[DYNAMIC] and m.waiting > 0:
-            s.count[WHERE] = i
+        if s.totals[DYNAMIC] and m.waiting > 0:
+            s.totals[WHERE] = i
             m.mode = WAKE
             return RANK
         plan(s, i)

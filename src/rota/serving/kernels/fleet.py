@@ -83,7 +83,7 @@ def complete_move(s, r, target, now):
     source = q.instance
     kv = q.prompt + q.generated - 1
     interrupt(s, source, now)
-    s.inst[source].free += (kv + 15) // 16 - q.held * (s.count[CHUNK] // 16)
+    s.inst[source].free += (kv + 15) // 16 - q.held * (s.totals[CHUNK] // 16)
     prefix.release(s, source, r)
     s.inst[source].urgent -= q.priority > 0
     s.inst[target].urgent += q.priority > 0

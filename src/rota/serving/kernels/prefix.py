@@ -1,6 +1,6 @@
 """Prefix cache of one instance: chained chunk hashes -> reference counts, least recently used evicted first.
 
-A chunk is `count[CHUNK]` tokens of KV. Referenced chunks occupy blocks; unreferenced ones are evictable and count as free.
+A chunk is `totals[CHUNK]` tokens of KV. Referenced chunks occupy blocks; unreferenced ones are evictable and count as free.
 Open addressing with backward-shift deletion; nodes form a doubly linked list from least to most recently released.
 """
 
@@ -74,14 +74,14 @@ def _evict(s, i):
     s.table[i, hole] = NONE
     s.node_next[i, node] = m.node_free
     m.node_free = node
-    s.count[EVICTIONS] += 1
+    s.totals[EVICTIONS] += 1
 
 
 @njit(cache=True)
 def shrink(s, i):
     """Evict until the evictable chunks fit in the free blocks."""
     m = s.inst[i]
-    blocks = s.count[CHUNK] // 16
+    blocks = s.totals[CHUNK] // 16
     while m.evictable * blocks > m.free:
         _evict(s, i)
 
@@ -91,7 +91,7 @@ def lookup(s, i, r, tokens):
     """(chunks of request r's prefix cached here, how many of them are unreferenced), within the first `tokens` tokens."""
     hits, loose = 0, 0
     if s.inst[i].cache:
-        most = min(s.prefix_start[r + 1] - s.prefix_start[r], tokens // s.count[CHUNK])
+        most = min(s.prefix_start[r + 1] - s.prefix_start[r], tokens // s.totals[CHUNK])
         while hits < most:
             node = s.table[i, _slot(s, i, s.prefix_hash[s.prefix_start[r] + hits])]
             if node == NONE:
@@ -108,7 +108,7 @@ def acquire(s, i, r, hits):
         node = s.table[i, _slot(s, i, s.prefix_hash[s.prefix_start[r] + h])]
         if s.node_ref[i, node] == 0:
             _unlink(s, i, node)
-            s.inst[i].free -= s.count[CHUNK] // 16
+            s.inst[i].free -= s.totals[CHUNK] // 16
         s.node_ref[i, node] += 1
     s.req[r].held = hits
 
@@ -134,7 +134,7 @@ def publish(s, i, r, tokens):
     m, q = s.inst[i], s.req[r]
     if not m.cache:
         return
-    most = min(s.prefix_start[r + 1] - s.prefix_start[r], tokens // s.count[CHUNK])
+    most = min(s.prefix_start[r + 1] - s.prefix_start[r], tokens // s.totals[CHUNK])
     while q.held < most:
         key = s.prefix_hash[s.prefix_start[r] + q.held]
         node = s.table[i, _slot(s, i, key)]
@@ -145,7 +145,7 @@ def publish(s, i, r, tokens):
         elif s.node_ref[i, node] == 0:
             _unlink(s, i, node)
         else:
-            m.free += s.count[CHUNK] // 16
+            m.free += s.totals[CHUNK] // 16
         s.node_ref[i, node] += 1
         q.held += 1
 
@@ -159,5 +159,5 @@ def release(s, i, r):
         s.node_ref[i, node] -= 1
         if s.node_ref[i, node] == 0:
             _link_last(s, i, node)
-            s.inst[i].free += s.count[CHUNK] // 16
+            s.inst[i].free += s.totals[CHUNK] // 16
     q.held = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from rota.serving.kernels.state import WAITING
+from rota.serving.kernels.state import RESIDENT, WAITING
 
 NONE = -1
 
@@ -20,9 +20,9 @@ def _demand(q):
 
 @njit(cache=True)
 def _precedes(q, other):
-    """Requests whose KV already exists go first, then the smaller rank."""
-    if (q.state == WAITING) != (other.state == WAITING):
-        return other.state == WAITING
+    """Requests whose KV is here go first (they hold memory), then those whose KV is on the CPU, then the smaller rank."""
+    if q.state != other.state:
+        return q.state == RESIDENT or other.state == WAITING
     return q.rank < other.rank
 
 

@@ -33,4 +33,4 @@ def report(s, now, out):
 def cached_tokens(s, r, out):
     """Write the prompt tokens of request r that each instance's prefix cache holds."""
     for i in range(len(s.inst)):
-        out[i] = prefix.lookup(s, i, r, s.req[r].prompt - 1)[0] * s.count[CHUNK]
+        out[i] = prefix.lookup(s, i, r, s.req[r].prompt - 1)[0] * s.totals[CHUNK]

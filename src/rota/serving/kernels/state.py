@@ -91,7 +91,7 @@ class State(NamedTuple):
 
     Of the request in slot b of instance i's batch: `run[i, b]` its identity; `due[i, b]` the step it ends at, FAR while in
     prefill; `last[i, b]` when it got its last token, if it has not decoded here since it joined (else -1).
-    `count` holds the lengths used (rows, segments), then the reason, instance and request of a return.
+    `totals` holds the lengths used (rows, segments), then the reason, instance and request of a return.
     """
 
     inst: NDArray[np.void]
@@ -105,7 +105,7 @@ class State(NamedTuple):
     cost_n: NDArray[np.int64]
     rows: NDArray[np.void]
     segments: NDArray[np.void]
-    count: NDArray[np.int64]
+    totals: NDArray[np.int64]
     service: NDArray[np.int64]
     prefix_start: NDArray[np.int64]
     prefix_hash: NDArray[np.int64]
@@ -119,4 +119,4 @@ class State(NamedTuple):
 ROWS, SEGMENTS, REASON, WHERE, WHO, NOTIFY_FIRST, DYNAMIC, TRACK_SERVICE, CHUNK, TOKENS_SAVED, EVICTIONS, FINISHED = (
     range(12)
 )
-"""Places in `State.count`; from NOTIFY_FIRST to CHUNK they are settings."""
+"""Places in `State.totals`; from NOTIFY_FIRST to CHUNK they are settings."""

@@ -26,7 +26,13 @@ class Drain:
         sources = np.flatnonzero(fleet.active & ~fleet.accepting & (fleet.running > 0) & ~fleet.migrating)
         able = np.flatnonzero(fleet.accepting & ~fleet.migrating)
         freest = able[np.argsort(-migration_freeness(fleet)[able], kind="stable")]
-        return list(zip(sources.tolist(), freest.tolist(), strict=False))
+        targets, pairs = freest.tolist(), []
+        for source in sources.tolist():
+            target = next((t for t in targets if fleet.kinds[t].model == fleet.kinds[source].model), None)
+            if target is not None:
+                targets.remove(target)
+                pairs.append((source, target))
+        return pairs
 
     def victim(self, batch: BatchView) -> int | None:
         """The movable request with the least KV."""
