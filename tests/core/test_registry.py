@@ -35,7 +35,7 @@ def own(monkeypatch):
         ("freeness", ("freeness", {})),
         (" freeness ", ("freeness", {})),
         ("freeness()", ("freeness", {})),
-        ("freeness(head_room=1600)", ("freeness", {"head_room": 1600})),
+        ("freeness(target_load=1600)", ("freeness", {"target_load": 1600})),
         ("a(b=-0.5, c='x', d=[1, 2], e=None)", ("a", {"b": -0.5, "c": "x", "d": [1, 2], "e": None})),
     ],
 )

@@ -89,7 +89,7 @@ def changed(path, value):
         (("fleet", 0, "prefix_cash"), True, "did you mean prefix_cache"),
         (("policies", 0, "dispach"), "freeness", "did you mean dispatch"),
         (("policies", 0, "dispatch"), "freenes", "did you mean freeness"),
-        (("policies", 0, "dispatch"), "freeness(head=3)", "did you mean head_room"),
+        (("policies", 0, "dispatch"), "freeness(target=3)", "did you mean target_load"),
         (("seeds",), 0, "seeds: found 0, expected a count of at least 1"),
         (("seeds",), ["a"], "seeds: found ['a']"),
     ],

@@ -1,4 +1,4 @@
-"""Policies by name: `freeness`, `freeness(head_room=0.1)`; nothing is imported until it is asked for.
+"""Policies by name: `freeness`, `freeness(target_load=800)`; nothing is imported until it is asked for.
 
 A domain such as `serving.dispatch` is the package `rota.serving.policies.dispatch`; the policy `round-robin` is its
 module `round_robin`, which registers one class with `@policy`. Third parties register through the entry-point group
@@ -55,7 +55,7 @@ class Entry:
 
     @property
     def spec(self) -> str:
-        """The spec string with every default spelled out, e.g. `freeness(head_room=1600)`."""
+        """The spec string with every default spelled out, e.g. `freeness(target_load=1600)`."""
         shown = ", ".join(f"{p.name}={p.default!r}" for p in self.parameters.values() if p.default is not p.empty)
         return f"{self.name}({shown})" if shown else self.name
 
@@ -108,7 +108,7 @@ def entries(domain: str | None = None) -> Iterator[Entry]:
 
 
 def parse(spec: str) -> tuple[str, dict[str, Any]]:
-    """`freeness(head_room=0.1)` -> `("freeness", {"head_room": 0.1})`. Arguments are Python literals, by keyword."""
+    """`freeness(target_load=800)` -> `("freeness", {"target_load": 800})`. Arguments are Python literals, by keyword."""
     name, bracket, rest = spec.strip().partition("(")
     if not bracket:
         return name.strip(), {}
@@ -131,7 +131,7 @@ def make(domain: str, spec: Any, seed: int | None = None) -> Any:
 
     Args:
         domain: e.g. `serving.dispatch`.
-        spec: `freeness`, `freeness(head_room=800)`, a class, or an object.
+        spec: `freeness`, `freeness(target_load=800)`, a class, or an object.
         seed: given to a policy whose constructor takes a `seed` that the spec does not name.
 
     Raises:

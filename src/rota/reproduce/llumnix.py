@@ -150,7 +150,7 @@ def _policies(name: str, trace: str) -> dict[str, str]:
         "round-robin": {"dispatch": "round-robin"},
         "INFaaS++": {"dispatch": "least-load"},
         "Llumnix": {"dispatch": "freeness", "reschedule": migration},
-        "Llumnix-base": {"dispatch": "freeness(head_room=0)", "reschedule": "llumnix(head_room=0)"},
+        "Llumnix-base": {"dispatch": "freeness(target_load=0)", "reschedule": "llumnix(target_load=0)"},
         "Llumnix-priority": {"dispatch": "freeness", "reschedule": "llumnix", "order": "priority"},
     }[name]
 

@@ -1,13 +1,13 @@
 """Freeness: how many decode steps an instance could still take for each of its requests (Llumnix, OSDI'24, section 4.4).
 
-All functions give (n,) float64, larger is freer; load is its negative. `urgent` head-room is in blocks.
+All functions give (n,) float64, larger is freer; load is its negative. head-room is in blocks.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from rota.serving.model import Floats
+from rota.serving.model import BLOCK, Floats
 from rota.serving.views import FleetView
 
 
@@ -22,7 +22,18 @@ def dispatch_freeness(fleet: FleetView, penalty: Floats | float = 0.0) -> Floats
     return _per_request(available_blocks(fleet) - penalty, requests)
 
 
-def migration_freeness(fleet: FleetView, head_room: float = 0.0, defragment: bool = True) -> Floats:
+def head_room(fleet: FleetView, target_load: int) -> Floats:
+    """Blocks to keep free on an instance that hosts an urgent request, so that it decodes at near-ideal speed.
+
+    Args:
+        fleet: reports.
+        target_load: tokens of KV that such an instance is held to (1,600 in section 6.4); 0 keeps nothing free.
+    """
+    kept = fleet.total - target_load / BLOCK if target_load > 0 else np.zeros(len(fleet))
+    return np.maximum(kept, 0.0)
+
+
+def migration_freeness(fleet: FleetView, head_room: Floats | float = 0.0, defragment: bool = True) -> Floats:
     """Freeness for rescheduling.
 
     Args:

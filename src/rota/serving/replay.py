@@ -3,7 +3,7 @@
 log = DecisionLog()
 simulate(fleet, workload, policies, observe=log)
 log.save("decisions.jsonl")
-different = [pair for pair in replay(log, "dispatch", "freeness(head_room=800)") if pair[0] != pair[1]]
+different = [pair for pair in replay(log, "dispatch", "freeness(target_load=800)") if pair[0] != pair[1]]
 """
 
 from __future__ import annotations

@@ -53,11 +53,11 @@ def test_an_empty_instance_is_the_freest_of_all_and_a_larger_one_before_a_smalle
 
 
 def test_head_room_keeps_normal_requests_off_and_gathers_urgent_ones():
-    """1,600 tokens are 100 blocks: (150 - 100) / 10 = 5 beside an urgent request, 60 / 10 = 6 elsewhere."""
+    """Held to 1,600 tokens, 100 of 200 blocks are head-room: (150 - 100) / 10 = 5 beside an urgent request, 60 / 10 = 6 elsewhere."""
     fleet = view([150, 60, 55], running=[10, 10, 10], urgent=[1, 0, 0], total=[200, 200, 200])
     assert choose("freeness", fleet) == 1
     assert choose("freeness", fleet, URGENT) == 0
-    assert choose("freeness(head_room=0)", fleet) == 0
+    assert choose("freeness(target_load=0)", fleet) == 0
     assert choose("least-load", fleet) == 0, "blind to priorities"
     crowded = view([40, 130], running=[10, 10], urgent=[1, 0], total=[200, 200])
     assert choose("freeness", crowded, URGENT) == 0, "(130 - 100) / 10 = 3 < 40 / 10"

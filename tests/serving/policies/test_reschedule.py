@@ -69,9 +69,10 @@ def test_draining_instances_go_first_whatever_their_load():
 
 
 def test_head_room_makes_the_host_of_an_urgent_request_shed():
-    fleet = view([80, 80], running=[4, 4], urgent=[1, 0])
+    """Held to 1,600 tokens, 300 of its 400 blocks are head-room: (220 - 300) / 4 < 3."""
+    fleet = view([220, 220], running=[4, 4], urgent=[1, 0], total=[400, 400])
     assert pairs("llumnix", fleet) == [(0, 1)]
-    assert pairs("llumnix(head_room=0)", fleet) == []
+    assert pairs("llumnix(target_load=0)", fleet) == []
 
 
 def test_balanced_leaves_out_moves_that_widen_the_gap():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from rota.core.registry import policy
-from rota.serving.freeness import dispatch_freeness
-from rota.serving.model import BLOCK, RequestView
+from rota.serving.freeness import dispatch_freeness, head_room
+from rota.serving.model import RequestView
 from rota.serving.views import FleetView
 
 
@@ -14,15 +14,18 @@ from rota.serving.views import FleetView
 class Freeness:
     """The freest instance (Llumnix, OSDI'24): free KV blocks per request, less head-room for high priorities.
 
-    A normal request sees instances that host urgent ones as fuller by `head_room` tokens, an urgent request sees those
-    that host none so; thus the urgent ones gather, and are left room.
+    A normal request sees instances that host urgent ones as if they had only `target_load` tokens of memory; an urgent
+    request sees those so that host none. Thus the urgent ones gather, and decode in small batches.
+
+    Args:
+        target_load: tokens of KV that an instance with an urgent request is held to; 0: priorities make no difference.
     """
 
-    def __init__(self, head_room: int = 1600) -> None:
-        self.head_room = head_room
+    def __init__(self, target_load: int = 1600) -> None:
+        self.target_load = target_load
 
     def choose(self, request: RequestView, fleet: FleetView) -> int:
         """The accepting instance with the greatest freeness; ties to the lower index."""
         apart = (fleet.urgent == 0) if request.priority > 0 else (fleet.urgent > 0)
-        penalty = apart.astype(np.float64) * (self.head_room / BLOCK)
+        penalty = apart * head_room(fleet, self.target_load)
         return int(np.argmax(np.where(fleet.accepting, dispatch_freeness(fleet, penalty), -np.inf)))

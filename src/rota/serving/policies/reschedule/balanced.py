@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rota.core.registry import policy
-from rota.serving.freeness import migration_freeness
+from rota.serving.freeness import head_room, migration_freeness
 from rota.serving.model import BLOCK, RequestView
 from rota.serving.victims import checked_victim_rule, pair_by_load, pick_victim
 from rota.serving.views import BatchView, FleetView
@@ -23,15 +23,15 @@ class Balanced:
     after_prefill = False
 
     def __init__(
-        self, threshold: float = 3.0, interval: float = 0.2, head_room: int = 1600, victim: str = "last"
+        self, threshold: float = 3.0, interval: float = 0.2, target_load: int = 1600, victim: str = "last"
     ) -> None:
-        self.threshold, self.head_room = threshold, head_room
+        self.threshold, self.target_load = threshold, target_load
         self.interval: float | None = interval
         self.rule = checked_victim_rule(victim)
 
     def pairs(self, fleet: FleetView) -> Sequence[tuple[int, int]]:
         """Sources and destinations whose loads come closer."""
-        freeness = migration_freeness(fleet, self.head_room / BLOCK)
+        freeness = migration_freeness(fleet, head_room(fleet, self.target_load))
         pairs = pair_by_load(fleet, freeness, self.threshold)
         return [(s, t) for s, t in pairs if not fleet.accepting[s] or self._narrows(fleet, freeness, s, t)]
 
