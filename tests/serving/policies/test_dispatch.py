@@ -52,15 +52,13 @@ def test_an_empty_instance_is_the_freest_of_all_and_a_larger_one_before_a_smalle
     assert choose("freeness", view([100, 200], total=[100, 200])) == 1
 
 
-def test_head_room_keeps_normal_requests_off_and_gathers_urgent_ones():
+def test_head_room_keeps_normal_requests_off_and_leaves_it_to_urgent_ones():
     """Held to 1,600 tokens, 100 of 200 blocks are head-room: (150 - 100) / 10 = 5 beside an urgent request, 60 / 10 = 6 elsewhere."""
     fleet = view([150, 60, 55], running=[10, 10, 10], urgent=[1, 0, 0], total=[200, 200, 200])
     assert choose("freeness", fleet) == 1
-    assert choose("freeness", fleet, URGENT) == 0
+    assert choose("freeness", fleet, URGENT) == 0, "150 / 10 = 15: nothing is kept from an urgent request"
     assert choose("freeness(target_load=0)", fleet) == 0
     assert choose("least-load", fleet) == 0, "blind to priorities"
-    crowded = view([40, 130], running=[10, 10], urgent=[1, 0], total=[200, 200])
-    assert choose("freeness", crowded, URGENT) == 0, "(130 - 100) / 10 = 3 < 40 / 10"
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from rota.serving.views import FleetView
 class Freeness:
     """The freest instance (Llumnix, OSDI'24): free KV blocks per request, less head-room for high priorities.
 
-    A normal request sees instances that host urgent ones as if they had only `target_load` tokens of memory; an urgent
-    request sees those so that host none. Thus the urgent ones gather, and decode in small batches.
+    A normal request sees instances that host urgent ones as if they had only `target_load` tokens of memory, so it stays away;
+    an urgent request sees all instances as they are, and so finds those the freest.
 
     Args:
         target_load: tokens of KV that an instance with an urgent request is held to; 0: priorities make no difference.
@@ -26,6 +26,5 @@ class Freeness:
 
     def choose(self, request: RequestView, fleet: FleetView) -> int:
         """The accepting instance with the greatest freeness; ties to the lower index."""
-        apart = (fleet.urgent == 0) if request.priority > 0 else (fleet.urgent > 0)
-        penalty = apart * head_room(fleet, self.target_load)
+        penalty = (fleet.urgent > 0) * head_room(fleet, self.target_load) if request.priority == 0 else 0.0
         return int(np.argmax(np.where(fleet.accepting, dispatch_freeness(fleet, penalty), -np.inf)))
