@@ -43,8 +43,11 @@ def test_an_instance_may_come_from_a_file(tmp_path):
         ("2 x llama-7b/a11", "did you mean llama-7b/a10"),
         ({"prefix_cache": True}, "fleet: found no `instances`"),
         ({"instances": "llama-7b/a10", "prefix_cash": True}, "did you mean prefix_cache"),
-        ({"instances": "llama-7b/a10", "blocks": "many"}, "fleet: blocks: found 'many', expected a value such as"),
-        ({"instances": "llama-7b/a10", "blocks": True}, "fleet: blocks: found True"),
+        (
+            {"instances": "llama-7b/a10", "blocks": "many"},
+            "llama-7b/a10: blocks: found 'many', expected a value such as",
+        ),
+        ({"instances": "llama-7b/a10", "blocks": True}, "llama-7b/a10: blocks: found True"),
         ({"instances": "llama-7b/a10", "blocks": 0}, "blocks: found 0, expected at least 1"),
         ("missing.toml", "missing.toml: found"),
     ],
@@ -53,3 +56,11 @@ def test_mistakes_are_told_in_one_sentence(spec, sentence):
     with pytest.raises((InputError, UnknownName), match=re.escape(sentence)) as told:
         fleet(spec)
     assert "\n" not in str(told.value)
+
+
+def test_fields_of_an_instance_can_be_set_in_brackets():
+    one, two = fleet("llama-7b/a10(prefix_cache=True, blocks=300) + llama-7b/a10").kinds
+    assert (one.prefix_cache, one.blocks) == (True, 300)
+    assert (two.prefix_cache, two.blocks) == (False, 825)
+    with pytest.raises(UnknownName, match="did you mean blocks"):
+        fleet("llama-7b/a10(block=300)")

@@ -21,6 +21,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from rota.core.errors import optional
 from rota.core.registry import make
 from rota.core.seeds import stream
 from rota.core.stats import Interval, mean_interval
@@ -71,6 +72,7 @@ LEARNT = ("constant", "histogram", "nearest-neighbours", "quantile-boosting")
 
 def run(seeds: int = 5, quick: bool = False, progress: Callable[[str], None] | None = None) -> list[Claim]:
     """Measure the claims; about two minutes for five seeds."""
+    optional("scipy")
     say = progress or (lambda line: None)
     stated = {claim.id: claim for claim in CLAIMS}
     count = 600 if quick else 2000

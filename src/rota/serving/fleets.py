@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from rota.core.errors import InputError, UnknownName
+from rota.core.registry import parse
 from rota.serving.instance_file import load_instance
 from rota.serving.model import Fleet, Instance
 from rota.serving.presets import preset
 
-TERM = re.compile(r"\s*(?:(\d+)\s*x\s+)?(\S+)\s*$")
+TERM = re.compile(r"\s*(?:(\d+)\s*x\s+)?([^\s(]+(?:\(.*\))?)\s*$")
 MOST = 100_000
 """Instances of one kind in a fleet: more is a slip of the finger."""
 OPTIONS = ("initial", "startup", "report_interval", "name")
@@ -26,7 +27,7 @@ def fleet(spec: str | Mapping[str, Any]) -> Fleet:
     """A fleet from text or a table.
 
     Args:
-        spec: `N x INSTANCE [+ M x INSTANCE ...]`, where INSTANCE is a preset or the path of an instance file; or a table with
+        spec: `N x INSTANCE [+ M x INSTANCE ...]`, where INSTANCE is as in `instance`; or a table with
             that text under `instances`, the options of `Fleet`, and values for fields of every `Instance`
             (e.g. `prefix_cache = true`).
 
@@ -47,9 +48,13 @@ def fleet(spec: str | Mapping[str, Any]) -> Fleet:
     return Fleet(kinds, **{"name": spec["instances"], **options})
 
 
-def instance(name: str) -> Instance:
-    """A preset, or the instance in a TOML file."""
-    return load_instance(Path(name)) if name.endswith(".toml") else preset(name)
+def instance(spec: str) -> Instance:
+    """A preset or the instance in a TOML file, with fields of one's own where wanted: `llama-3-8b/h100(prefix_cache=True)`."""
+    name, tuned = parse(spec)
+    for key in tuned:
+        if key not in TUNABLE:
+            raise UnknownName(f"instance {name}", key, TUNABLE)
+    return _tuned(load_instance(Path(name)) if name.endswith(".toml") else preset(name), tuned)
 
 
 def _kinds(text: str) -> tuple[Instance, ...]:
@@ -69,5 +74,5 @@ def _tuned(kind: Instance, values: Mapping[str, Any]) -> Instance:
         wrong = isinstance(value, bool) != isinstance(old, bool) or isinstance(value, str) != isinstance(old, str)
         wrong = wrong or (isinstance(value, float) and isinstance(old, int))
         if wrong or not isinstance(value, (int, float, str)):
-            raise InputError(f"fleet: {key}", repr(value), f"a value such as {old!r}")
+            raise InputError(f"{kind.name}: {key}", repr(value), f"a value such as {old!r}")
     return replace(kind, **values)

@@ -84,7 +84,7 @@ class Plan:
         for o in self.options:
             table.add_row(
                 o.policies, str(o.instances or "not kept"), str(o.gpus or "-"),
-                *(f"{o.metrics.get(b.metric, np.nan):.4g} ({o.fewer.get(b.metric, np.nan):.4g})" for b in self.slo), str(o.simulations),
+                *(f"{_shown(o.metrics, b)} ({_shown(o.fewer, b)})" for b in self.slo), str(o.simulations),
             )  # fmt: skip
         return table
 
@@ -168,6 +168,10 @@ def execute(spec: Mapping[str, Any]) -> dict[str, Any]:
     figures |= {f"at.{k}": v for k, v in tried.get(count, {}).items()}
     figures |= {f"below.{k}": v for k, v in tried.get(count - 1, {}).items()}
     return {"metrics": {k: float(v) for k, v in figures.items() if np.isfinite(v)}}
+
+
+def _shown(metrics: Mapping[str, float], bound: Bound) -> str:
+    return f"{metrics[bound.metric]:.4g}" if bound.metric in metrics else "-"
 
 
 def _options(results: Results, kind: Instance) -> list[Option]:

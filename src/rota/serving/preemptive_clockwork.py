@@ -202,7 +202,8 @@ class Clockwork:
 
     def _prefill(self) -> None:
         """One step over the first ready prompts that the token budget allows."""
-        batch, budget = [], self.instance.max_batched_tokens
+        batch: list[int] = []
+        budget = self.instance.max_batched_tokens
         while self.ready and (not batch or self._fresh(self.ready[0]) <= budget):
             budget -= self._fresh(self.ready[0])
             batch.append(self.ready.pop(0))

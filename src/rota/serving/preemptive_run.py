@@ -92,9 +92,10 @@ class Diary:
 
     def decoded(self, batch: Ints, start: float, first: float, slope: float, steps: int, end: float) -> None:
         """The batch got `steps` tokens each; step j (from 0) took `first + slope * j` seconds."""
-        self._gap(start + first - self.last_token[batch], 1.0)
+        self._gap(np.asarray(start + first - self.last_token[batch], np.float64), 1.0)
         if steps > 1:
-            self._gap(first + slope * np.arange(1, steps), float(len(batch)))
+            rest = (first + slope * np.arange(1, steps)).astype(np.float64)
+            self._gap(rest, float(len(batch)))
         self.last_token[batch] = end
 
     def close(self, output: Ints, traffic: Traffic, audit: Sequence[Event]) -> PreemptiveRun:

@@ -300,10 +300,11 @@ class Simulation:
     def _scale(self, now: float) -> None:
         self._switch_off_empty()
         change = int(self._ask("scale", self.scaler.change, self._look(now)))
+        starting = len(self.service.open) - int(self.active.sum())
         if change > 0:
             off = [i for i in range(len(self.fleet)) if self.s.inst[i]["on"] == OFF and i not in self.service.open]
             draining = np.flatnonzero(self.s.inst["on"] == DRAINING).tolist()
-            for i in (draining + off)[:change]:
+            for i in (draining + off)[: max(change - starting, 0)]:
                 self._start_instance(i, now)
         for i in np.flatnonzero(self.accepting)[::-1].tolist():
             if change < 0 and self._spare(i):

@@ -44,6 +44,7 @@ def _enter(s, i):
         if m.free - q.swap_blocks < (m.watermark if m.running else 0):
             return False
         m.free -= q.swap_blocks
+        prefix.shrink(s, i)
         m.cpu_free += q.swap_blocks
         m.start += swap_seconds(m, q.swap_blocks)
         queue.pop(s, i)
