@@ -1,5 +1,7 @@
 """Where shared data is found."""
 
+from pathlib import Path
+
 import pytest
 
 from rota.core.data import data_folder
@@ -31,4 +33,8 @@ def test_the_nearest_folder_above(tmp_path, monkeypatch):
 def test_none_where_there_is_none(tmp_path, monkeypatch):
     monkeypatch.delenv("ROTA_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
+    inside = Path.exists
+    monkeypatch.setattr(
+        Path, "is_dir", lambda path: path.is_relative_to(tmp_path) and inside(path)
+    )  # whatever lies above
     assert data_folder() is None
