@@ -32,7 +32,7 @@ def steps(n: int, seed: int, noise: float = 0.0, cost: StepCost = TRUE) -> StepL
     return replace(blank, seconds=step_seconds(cost, blank) * rng.lognormal(0, noise, n))
 
 
-def near(found: StepCost, true: StepCost, rel: float) -> None:
+def assert_near(found: StepCost, true: StepCost, rel: float) -> None:
     for n in (1, 100, 1000, 5000):
         assert found.decode_base + found.linear(n) == pytest.approx(true.decode_base + true.linear(n), rel=rel)
     assert found.per_kv_token == pytest.approx(true.per_kv_token, rel=rel)
@@ -62,14 +62,14 @@ def test_the_design_matrix_and_the_model_agree(seed):
 
 def test_clean_step_logs_give_the_coefficients_back():
     found = fit(steps(2000, 1).work(np.arange(2000), ENGINE), TRUE)
-    near(found, TRUE, 1e-6)
+    assert_near(found, TRUE, 1e-6)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_noisy_step_logs_give_nearly_the_coefficients(seed):
     other = StepCost(TRUE.tokens, (0.0, 0.004, 0.1), 0.02, 0.02, 0.0, 2e-7, 1e-9)
     found = calibrate(steps(3000, seed, noise=0.1), replace(ENGINE, cost=other), seed=seed)
-    near(found.instance.cost, TRUE, 0.15)
+    assert_near(found.instance.cost, TRUE, 0.15)
     assert 0.05 < found.heldout["step"].median < 0.09  # median of |log-normal(0, 0.1) - 1| is 6.7 %
     assert found.before["step"].median > 0.5
     assert found.fitted_rows == 2100

@@ -30,7 +30,7 @@ def workloads(draw):
     )  # fmt: skip
 
 
-def same(a, b):
+def assert_same(a, b):
     for column in ROW_COLUMNS:
         if column not in ("tenant", "model"):
             np.testing.assert_array_equal(getattr(a, column), getattr(b, column), column)
@@ -47,7 +47,7 @@ def same(a, b):
 def test_json_lines_keep_everything(tmp_path_factory, workload):
     path = tmp_path_factory.mktemp("w") / "w.jsonl"
     write(workload, path)
-    same(workload, read(path))
+    assert_same(workload, read(path))
 
 
 @settings(deadline=None, max_examples=10)
@@ -56,7 +56,7 @@ def test_parquet_keeps_everything(tmp_path_factory, workload):
     pytest.importorskip("polars")
     path = tmp_path_factory.mktemp("w") / "w.parquet"
     write(workload, path)
-    same(workload, read(path))
+    assert_same(workload, read(path))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ LONG = Zipf(mean=512, alpha=1.15)
 LEVELS = (0.0, 0.5, 0.8, 0.95, 0.99, 1.0)
 SHAREGPT = Quantiles(LEVELS, (6, 74, 348, 1484, 3388, 6144)), Quantiles(LEVELS, (150, 487, 781, 988, 1234, 2048))
 BURSTGPT = Quantiles(LEVELS, (100, 582, 1427, 2345, 3549, 6144)), Quantiles(LEVELS, (40, 243, 434, 669, 964, 2048))
-"""Stand-ins: P50, P80, P95 and P99 are those of the paper's Table 1, the ends are chosen so that the means come near it
+"""Stand-ins: P50, P80, P95 and P99 are those of the paper's Table 1 as remembered, not checked against it; the ends are chosen so that the means come near it
 (306 and 500, 830 and 271 tokens). Prompt and output are drawn apart, which the real traces need not do."""
 
 TRACES: dict[str, tuple[Law, Law]] = {

@@ -13,7 +13,7 @@ from rota.serving.views import QueueView
 
 @policy("serving.order", "dlpm")
 class Dlpm:
-    """Longest cached prefix first, among tenants whose deficit is positive (DLPM; Cao et al., 2025).
+    """Longest cached prefix first, among tenants whose deficit is positive (DLPM; the citation, Cao et al., 2025, is from memory).
 
     Service is drawn from a tenant's deficit; when every tenant in the queue has used his up, each gets `quantum` more, as
     often as it takes. A small quantum is fair, a large one keeps prefixes together.
