@@ -94,7 +94,7 @@ def test_a_preempted_request_no_longer_moves():
     run = sim.run()
     assert run.requests["preemptions"].tolist() == [0, 1]
     assert (run.counts["aborted_source"], run.counts["aborted_target"], len(run.moves)) == (1, 0, 0)
-    assert sim.s.inst["free"].tolist() == [40, 100]
+    assert sim.engines.inst["free"].tolist() == [40, 100]
 
 
 def test_the_target_is_reserved_from_the_start():
@@ -120,7 +120,7 @@ def test_an_instance_takes_part_in_one_move_at_a_time():
             at,
             (
                 lambda job, now: started.append(
-                    sim.moves.start(job[0], int(sim.s.req[job[0]]["instance"]), job[1], now)
+                    sim.moves.start(job[0], int(sim.engines.req[job[0]]["instance"]), job[1], now)
                 ),
                 (request, target),
             ),
@@ -139,7 +139,7 @@ def test_when_all_is_over_all_memory_is_free(spec, cache, preempt):
     run = sim.run()
     assert run.counts["migrations"] > 2
     assert violations(run) == []
-    inst = sim.s.inst
+    inst = sim.engines.inst
     assert inst["free"].tolist() == [60] * 3
     assert inst["cpu_free"].tolist() == [sim.fleet.kinds[0].cpu_blocks] * 3
     for column in (
@@ -154,7 +154,7 @@ def test_when_all_is_over_all_memory_is_free(spec, cache, preempt):
         "decoding",
     ):
         assert not inst[column].any(), column
-    assert not sim.s.residue.any()
+    assert not sim.engines.state.residue.any()
     assert not sim.moves.under_way
     assert not sim.moves.busy.any()
 

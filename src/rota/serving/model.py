@@ -221,6 +221,22 @@ class RequestView:
             int(w.session[i]), int(w.turn[i]), int(w.model[i]), prefix, None, generated,
         )  # fmt: skip
 
+    @classmethod
+    def many(cls, workload: Workload, rows: Sequence[int], arrival: Floats) -> list[RequestView]:
+        """New requests, each as `of` gives it; `arrival` is of all requests of the workload, as far as known."""
+        w, at = workload, np.asarray(rows, np.int64)
+        columns = (arrival, w.prompt, w.priority, w.tenant, w.session, w.turn, w.model)
+        plain = [column[at].tolist() for column in columns]
+        if not len(w.prefix_hash):
+            return [cls(*values) for values in zip(at.tolist(), *plain, strict=True)]
+        first = w.prefix_start[at]
+        last = np.minimum(w.prefix_start[at + 1], first + w.prompt[at] // w.prefix_chunk)
+        low = int(first.min())
+        known = w.prefix_hash[low : int(last.max())].tolist()
+        spans = zip((first - low).tolist(), (last - low).tolist(), strict=True)
+        prefixes = [tuple(known[start:end]) for start, end in spans]
+        return [cls(*values) for values in zip(at.tolist(), *plain, prefixes, strict=True)]
+
 
 @dataclass(frozen=True)
 class StepCost:

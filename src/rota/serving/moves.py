@@ -9,15 +9,14 @@ more than `MAX_STAGES` stages would be needed. At most one move at a time touche
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from rota.core.events import EventQueue
-from rota.serving.kernels import fleet as kernel
-from rota.serving.kernels.state import DECODE, DONE, State
+from rota.serving.engines import Engines
+from rota.serving.kernels.state import DECODE, DONE
 from rota.serving.model import BLOCK, Instance, blocks_for
 
 LAST_STAGE_BLOCKS = 16
@@ -41,11 +40,11 @@ class Move:
 
 @dataclass
 class Moves:
-    """Every migration of a run, and what they cost. `state()` is the present state; `busy` (n,) marks instances in a migration."""
+    """Every migration of a run, and what they cost. `busy` (n,) marks instances in a migration."""
 
     kinds: tuple[Instance, ...]
     events: EventQueue[Any]
-    state: Callable[[], State]
+    engines: Engines
     busy: np.ndarray
     under_way: dict[int, Move] = field(default_factory=dict)
     completed: int = 0
@@ -57,14 +56,13 @@ class Moves:
 
     def start(self, request: int, source: int, target: int, now: float) -> bool:
         """Begin to move a decoding request; False if an end is busy or the target has no room."""
-        s = self.state()
-        if self.busy[source] or self.busy[target] or source == target or s.req[request]["state"] != DECODE:
+        if self.busy[source] or self.busy[target] or source == target or self.engines.req[request]["state"] != DECODE:
             return False
-        tokens = kernel.tokens_now(s, request, now)
-        if not kernel.reserve(s, target, blocks_for(tokens), now):
+        tokens = self.engines.tokens_now(request, now)
+        if not self.engines.reserve(target, blocks_for(tokens), now):
             self.aborted_target += 1
             return False
-        move = Move(request, source, target, int(s.req[request]["epoch"]), blocks_for(tokens), started=now)
+        move = Move(request, source, target, int(self.engines.req[request]["epoch"]), blocks_for(tokens), started=now)
         self.busy[source] = self.busy[target] = True
         self.under_way[request] = move
         self._copy(move, tokens // BLOCK, now)
@@ -72,12 +70,11 @@ class Moves:
 
     def stage_done(self, move: Move, now: float) -> None:
         """A stage's copy has ended: another stage, the last one, or give up."""
-        s = self.state()
-        q = s.req[move.request]
+        q = self.engines.req[move.request]
         if q["epoch"] != move.epoch or q["state"] != DECODE:
             self.aborted_source += 1
             return self._give_up(move, now)
-        tokens = kernel.tokens_now(s, move.request, now)
+        tokens = self.engines.tokens_now(move.request, now)
         last = blocks_for(tokens) - move.copied <= LAST_STAGE_BLOCKS
         if not self._extend(move, blocks_for(tokens + 2 if last else tokens), now) or (
             not last and move.stage >= MAX_STAGES
@@ -85,14 +82,13 @@ class Moves:
             self.aborted_target += 1
             return self._give_up(move, now)
         if last:
-            return kernel.mark_leaving(s, move.request, now)
+            return self.engines.mark_leaving(move.request, now)
         return self._copy(move, tokens // BLOCK, now)
 
     def left_batch(self, request: int, now: float) -> None:
         """The request has stopped decoding (or ended just then): copy the tail."""
-        s = self.state()
         move = self.under_way[request]
-        q = s.req[request]
+        q = self.engines.req[request]
         if q["state"] == DONE:
             self.aborted_source += 1
             return self._give_up(move, now)
@@ -104,10 +100,9 @@ class Moves:
 
     def commit(self, move: Move, now: float) -> None:
         """The tail has arrived: the request joins the target, its blocks on the source are freed."""
-        s = self.state()
-        q = s.req[move.request]
-        kernel.unreserve(s, move.target, move.reserved - blocks_for(int(q["prompt"] + q["generated"]) - 1), now)
-        kernel.complete_move(s, move.request, move.target, now)
+        q = self.engines.req[move.request]
+        self.engines.unreserve(move.target, move.reserved - blocks_for(int(q["prompt"] + q["generated"]) - 1), now)
+        self.engines.complete_move(move.request, move.target, now)
         q["downtime"] += now - move.drained_at
         self.downtimes.append(now - move.drained_at)
         self.log.append((move.request, move.source, move.target, move.started, move.drained_at, now))
@@ -128,13 +123,13 @@ class Moves:
 
     def _extend(self, move: Move, blocks: int, now: float) -> bool:
         more = blocks - move.reserved
-        if more > 0 and not kernel.reserve(self.state(), move.target, more, now):
+        if more > 0 and not self.engines.reserve(move.target, more, now):
             return False
         move.reserved = max(move.reserved, blocks)
         return True
 
     def _give_up(self, move: Move, now: float) -> None:
-        kernel.unreserve(self.state(), move.target, move.reserved, now)
+        self.engines.unreserve(move.target, move.reserved, now)
         self._release(move)
 
     def _release(self, move: Move) -> None:

@@ -85,7 +85,7 @@ class Run:
 
 def collect(sim: Simulation) -> Run:
     """The `Run` of a finished simulation."""
-    s, count = sim.s, sim.s.totals
+    s, count = sim.engines.state, sim.engines.totals
     load = np.array(sim.load, float).reshape(-1, 5)
     return Run(
         fleet=sim.fleet, workload=sim.workload,

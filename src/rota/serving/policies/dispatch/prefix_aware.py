@@ -24,4 +24,4 @@ class PrefixAware:
         """The accepting instance with the least work."""
         queued = fleet.prefill_tokens + fleet.sent_tokens
         cost = queued - fleet.cached(request) + self.decode_weight * fleet.kv_tokens
-        return int(np.argmin(np.where(fleet.accepting, cost, np.inf)))
+        return int(np.where(fleet.accepting, cost, np.inf).argmin())
