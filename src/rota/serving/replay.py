@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -99,7 +99,7 @@ class DecisionLog:
             return {"array": value.dtype.str, "values": value.tolist()}
         if isinstance(value, np.generic):
             return value.item()
-        if is_dataclass(value) and type(value).__name__ in VIEWS:
+        if type(value).__name__ in VIEWS:
             return self._plain_view(value, request)
         if isinstance(value, list | tuple):
             return [self._plain(each) for each in value]
@@ -107,14 +107,14 @@ class DecisionLog:
 
     def _plain_view(self, view: Any, request: RequestView | None) -> Plain:
         table: dict[str, Plain] = {"view": type(view).__name__}
-        for field in fields(view):
-            value = getattr(view, field.name)
-            if field.name == "kinds":
+        for name in type(view).__match_args__:
+            value = getattr(view, name)
+            if name == "kinds":
                 self.kinds = self.kinds or list(value)
-            elif field.name == "cached" and callable(value):
+            elif name == "cached" and callable(value):
                 table["cached"] = self._plain(value(request)) if request is not None else None
             else:
-                table[field.name] = self._plain(value)
+                table[name] = self._plain(value)
         return table
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -32,7 +31,7 @@ class Sights:
         self.constant = read_only(engines.inst["total"].copy()), read_only(engines.inst["watermark"].copy())
         self.active, self.busy = read_only(service.active), read_only(busy)
         self.views = [self._view(mask) for mask in (*service.masks, service.accepting)]
-        self.nobody = np.zeros(len(fleet), np.int64)
+        self.nothing = np.zeros(len(fleet), np.int64)
 
     def advance(self, until: float) -> int:
         """Let the engines run up to `until`, and report there if reports are made after every step; see `Engines.advance`."""
@@ -87,9 +86,7 @@ class Sights:
         return self._predicted([view])[0]
 
     def _predicted(self, views: list[RequestView]) -> list[RequestView]:
-        if self.lengths is None:
-            return views
-        return [replace(view, predicted=self.lengths.predict(view)) for view in views]
+        return self.lengths.annotate(views) if self.lengths is not None else views
 
     def _report(self, now: float) -> None:
         interval = self.fleet.report_interval
@@ -106,7 +103,7 @@ class Sights:
         )  # fmt: skip
 
     def _cached(self, request: RequestView) -> np.ndarray:
-        return self.engines.cached_tokens(request.id) if request.prefix else self.nobody.copy()
+        return self.engines.cached_tokens(request.id) if request.prefix else self.nothing.copy()
 
 
 def read_only(array: np.ndarray) -> np.ndarray:

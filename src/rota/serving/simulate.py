@@ -43,7 +43,7 @@ INTERFACES: Mapping[str, type] = {
 }
 """What a policy of each kind must be able to answer."""
 
-AHEAD = 8192
+AHEAD = 256
 """Requests whose views are prepared at a time."""
 
 LOAD_POINTS = 240
@@ -161,8 +161,9 @@ class Simulation:
         i, requests = self.engines.news()
         now = self.now = float(self.engines.inst[i]["start"])
         for request in requests:
-            state, leaving = self.engines.req[request][["state", "leaving"]]
-            if request in self.moves.under_way and (state == MOVING or (state == DONE and leaving)):
+            q = self.engines.req[request]
+            state = q["state"]
+            if request in self.moves.under_way and (state == MOVING or (state == DONE and q["leaving"])):
                 self.moves.left_batch(request, now)
             if state == DONE:
                 self._release(request, now)

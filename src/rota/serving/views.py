@@ -68,6 +68,11 @@ class FleetView:
     def __len__(self) -> int:
         return len(self.total)
 
+    def least(self, cost: NDArray[np.number]) -> int:
+        """The accepting instance of the least `cost` (n,); of equals the first."""
+        best = int(cost.argmin())
+        return best if self.accepting[best] else int(np.where(self.accepting, cost, np.inf).argmin())
+
 
 @dataclass(frozen=True, slots=True)
 class BatchView:

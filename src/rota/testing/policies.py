@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from rota.core import registry
@@ -124,6 +125,8 @@ def _content(value: Any) -> Any:
         return type(value).__name__, tuple(map(_content, value))
     if is_dataclass(value) and not isinstance(value, type):
         return type(value).__name__, tuple(_content(getattr(value, f.name)) for f in fields(value))
+    if isinstance(value, msgspec.Struct):
+        return type(value).__name__, tuple(_content(getattr(value, name)) for name in value.__struct_fields__)
     return value if isinstance(value, bool | int | float | str | np.generic | None) else id(value)
 
 

@@ -13,6 +13,7 @@ from operator import methodcaller
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from rota.serving.lengths import LengthDistribution
@@ -165,7 +166,7 @@ def order_questions(rng: Random) -> list[Question]:
     questions = []
     for queue in (queue_view(rng, 100.0 + number) for number in range(10)):
         names = rng.permutation(len(queue.requests)) + 5000
-        others = tuple(replace(r, id=int(name)) for r, name in zip(queue.requests, names, strict=True))
+        others = tuple(structs.replace(r, id=int(name)) for r, name in zip(queue.requests, names, strict=True))
         renamed = replace(queue, requests=others)
         questions.append(Question(partial(_both_ranks, queue, renamed), (queue, renamed), partial(_judge_ranks, queue)))
     return questions

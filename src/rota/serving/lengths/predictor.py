@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from msgspec import structs
 
 from rota.core.errors import InputError
 from rota.core.seeds import stream
@@ -69,7 +70,7 @@ class LengthPredictor(ABC):
 
     def annotate(self, requests: Sequence[RequestView]) -> list[RequestView]:
         """The same requests, each with its prediction in `predicted`."""
-        return [replace(request, predicted=self.predict(request)) for request in requests]
+        return [structs.replace(request, predicted=self.predict(request)) for request in requests]
 
 
 class FittedPredictor(LengthPredictor):
@@ -120,7 +121,7 @@ class FittedPredictor(LengthPredictor):
     def annotate(self, requests: Sequence[RequestView]) -> list[RequestView]:
         """The same requests, each with its prediction in `predicted`, made for all of them at once."""
         answers = self._answers(requests)
-        return [replace(request, predicted=answer) for request, answer in zip(requests, answers, strict=True)]
+        return [structs.replace(request, predicted=answer) for request, answer in zip(requests, answers, strict=True)]
 
     def _answers(self, requests: Sequence[RequestView]) -> list[LengthDistribution]:
         if self._prepared is not None:

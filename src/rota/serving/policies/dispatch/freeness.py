@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from rota.core.registry import policy
 from rota.serving.freeness import dispatch_freeness, head_room
 from rota.serving.model import RequestView
@@ -27,4 +25,4 @@ class Freeness:
     def choose(self, request: RequestView, fleet: FleetView) -> int:
         """The accepting instance with the greatest freeness; ties to the lower index."""
         penalty = (fleet.urgent > 0) * head_room(fleet, self.target_load) if request.priority == 0 else 0.0
-        return int(np.argmax(np.where(fleet.accepting, dispatch_freeness(fleet, penalty), -np.inf)))
+        return fleet.least(-dispatch_freeness(fleet, penalty))

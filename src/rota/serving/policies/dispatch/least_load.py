@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from rota.core.registry import policy
 from rota.serving.freeness import dispatch_freeness
 from rota.serving.model import RequestView
@@ -19,4 +17,4 @@ class LeastLoad:
 
     def choose(self, request: RequestView, fleet: FleetView) -> int:
         """The accepting instance with the least load; ties to the lower index."""
-        return int(np.argmax(np.where(fleet.accepting, dispatch_freeness(fleet), -np.inf)))
+        return fleet.least(-dispatch_freeness(fleet))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from rota.core.registry import policy
 from rota.serving.model import RequestView
 from rota.serving.views import FleetView
@@ -15,5 +13,4 @@ class LeastRequests:
 
     def choose(self, request: RequestView, fleet: FleetView) -> int:
         """The accepting instance with the fewest outstanding requests."""
-        outstanding = fleet.running + fleet.waiting + fleet.sent
-        return int(np.argmin(np.where(fleet.accepting, outstanding, np.iinfo(np.int64).max)))
+        return fleet.least(fleet.running + fleet.waiting + fleet.sent)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from rota.core.registry import policy
 from rota.serving.model import RequestView
 from rota.serving.views import FleetView
@@ -24,4 +22,4 @@ class PrefixAware:
         """The accepting instance with the least work."""
         queued = fleet.prefill_tokens + fleet.sent_tokens
         cost = queued - fleet.cached(request) + self.decode_weight * fleet.kv_tokens
-        return int(np.where(fleet.accepting, cost, np.inf).argmin())
+        return fleet.least(cost)
