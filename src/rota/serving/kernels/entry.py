@@ -2,91 +2,89 @@
 
 from __future__ import annotations
 
-from numba import njit
-
 from rota.serving.kernels import engine, fleet, queue, reports
-from rota.serving.kernels.handle import opened
+from rota.serving.kernels.handle import borrowing, opened
 
 
-@njit(cache=True)
+@borrowing
 def advance(h, until, out, reporting):
     """See `engine.advance`."""
     return engine.advance(opened(h), until, out, reporting)
 
 
-@njit(cache=True)
+@borrowing
 def plan(h, i):
     """See `engine.plan`."""
     engine.plan(opened(h), i)
 
 
-@njit(cache=True)
+@borrowing
 def enqueue(h, i, r, now):
     """See `engine.enqueue`."""
     engine.enqueue(opened(h), i, r, now)
 
 
-@njit(cache=True)
+@borrowing
 def report(h, now, out):
     """See `reports.report`."""
     reports.report(opened(h), now, out)
 
 
-@njit(cache=True)
+@borrowing
 def cached_tokens(h, r, out):
     """See `reports.cached_tokens`."""
     reports.cached_tokens(opened(h), r, out)
 
 
-@njit(cache=True)
+@borrowing
 def listing(h, i, out):
     """See `queue.listing`."""
     return queue.listing(opened(h), i, out)
 
 
-@njit(cache=True)
+@borrowing
 def rebuild(h, i, ids):
     """See `queue.rebuild`."""
     queue.rebuild(opened(h), i, ids)
 
 
-@njit(cache=True)
+@borrowing
 def batch(h, i, now, out):
     """See `fleet.batch`."""
     return fleet.batch(opened(h), i, now, out)
 
 
-@njit(cache=True)
+@borrowing
 def tokens_now(h, r, now):
     """See `fleet.tokens_now`."""
     return fleet.tokens_now(opened(h), r, now)
 
 
-@njit(cache=True)
+@borrowing
 def reserve(h, i, blocks, now):
     """See `fleet.reserve`."""
     return fleet.reserve(opened(h), i, blocks, now)
 
 
-@njit(cache=True)
+@borrowing
 def unreserve(h, i, blocks, now):
     """See `fleet.unreserve`."""
     fleet.unreserve(opened(h), i, blocks, now)
 
 
-@njit(cache=True)
+@borrowing
 def mark_leaving(h, r, now):
     """See `fleet.mark_leaving`."""
     fleet.mark_leaving(opened(h), r, now)
 
 
-@njit(cache=True)
+@borrowing
 def complete_move(h, r, target, now):
     """See `fleet.complete_move`."""
     fleet.complete_move(opened(h), r, target, now)
 
 
-@njit(cache=True)
+@borrowing
 def withdraw(h, r, now):
     """See `fleet.withdraw`."""
     fleet.withdraw(opened(h), r, now)

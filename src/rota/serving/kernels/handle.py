@@ -11,52 +11,56 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, njit, types
+from numba import from_dtype, njit, types
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 from numpy.typing import NDArray
 
-from rota.serving.kernels.state import INSTANCE, REQUEST, ROW, SEGMENT, State
+from rota.serving.kernels.state import ARRAYS, State
 
 
 def handle(state: State) -> NDArray[np.int64]:
-    """(fields, 4) address and shape of every array of a state; all must be contiguous."""
+    """(fields, 4) address and shape of every array of a state.
+
+    Raises:
+        ValueError: an array that is not contiguous, or not what `ARRAYS` says.
+    """
     found = np.zeros((len(state), 4), np.int64)
-    for row, array in zip(found, state, strict=True):
-        if not array.flags.c_contiguous:
-            raise ValueError("a handle needs contiguous arrays")
+    for row, array, name, expected in zip(found, state, state._fields, ARRAYS, strict=True):
+        if not array.flags.c_contiguous or (array.dtype, array.ndim) != expected:
+            raise ValueError(f"{name}: a handle needs a contiguous array of {expected[1]} dimensions of {expected[0]}")
         row[0], row[1 : 1 + array.ndim] = array.ctypes.data, array.shape
     return found
 
 
-def _typed(typing: Any, address: Any) -> Any:
+def _opened(_typing: Any, handle: Any) -> Any:
+    kinds = [types.Array(from_dtype(dtype), ndim, "C") for dtype, ndim in ARRAYS]
+
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+        places = context.make_array(handle)(context, builder, arguments[0]).data
+        word = context.get_value_type(types.intp)
 
-    return types.voidptr(address), generate
+        def read(field: int, column: int) -> Any:
+            return builder.load(builder.gep(places, [ir.Constant(word, 4 * field + column)]))
+
+        arrays = []
+        for field, kind in enumerate(kinds):
+            array = context.make_array(kind)(context, builder)
+            shape = [read(field, 1 + axis) for axis in range(kind.ndim)]
+            size = context.get_abi_sizeof(context.get_data_type(kind.dtype))
+            strides = [ir.Constant(word, size)]
+            for length in shape[:0:-1]:
+                strides.insert(0, builder.mul(strides[0], length))
+            data = builder.inttoptr(read(field, 0), array.data.type)
+            populate_array(array, data, shape, strides, ir.Constant(word, size), meminfo=None)
+            arrays.append(array._getvalue())
+        return context.make_tuple(builder, signature.return_type, arrays)
+
+    return types.NamedTuple(kinds, State)(handle), generate
 
 
-_pointer: Any = intrinsic(_typed)
-"""An address as an untyped pointer, in compiled code."""
+opened: Any = intrinsic(_opened)
+"""In compiled code: the state behind a handle, borrowed."""
 
-
-@njit(cache=True)
-def _vector(place, dtype):
-    return carray(_pointer(place[0]), (place[1],), dtype)
-
-
-@njit(cache=True)
-def _matrix(place, dtype):
-    return carray(_pointer(place[0]), (place[1], place[2]), dtype)
-
-
-@njit(cache=True)
-def opened(h):
-    """The state behind a handle, borrowed; fields in the order of `State`."""
-    whole = np.int64
-    return State(
-        _vector(h[0], INSTANCE), _vector(h[1], REQUEST), _matrix(h[2], whole), _matrix(h[3], whole), _matrix(h[4], np.float64),
-        _matrix(h[5], whole), _matrix(h[6], np.float64), _matrix(h[7], np.float64), _vector(h[8], whole), _vector(h[9], ROW),
-        _vector(h[10], SEGMENT), _vector(h[11], whole), carray(_pointer(h[12, 0]), (h[12, 1], h[12, 2], h[12, 3]), whole),
-        _vector(h[13], whole), _vector(h[14], whole), _matrix(h[15], whole), _matrix(h[16], whole), _matrix(h[17], whole),
-        _matrix(h[18], whole), _matrix(h[19], whole),
-    )  # fmt: skip
+borrowing: Any = njit(cache=True, _nrt=False)  # type: ignore[call-overload]  # an option that Numba does not declare
+"""Compiles a function that opens a handle; without reference counting, since what is opened is borrowed."""

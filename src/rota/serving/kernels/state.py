@@ -116,6 +116,13 @@ class State(NamedTuple):
     node_next: NDArray[np.int64]
 
 
+WHOLE, REAL = np.dtype(np.int64), np.dtype(np.float64)
+ARRAYS = (
+    (INSTANCE, 1), (REQUEST, 1), (WHOLE, 2), (WHOLE, 2), (REAL, 2), (WHOLE, 2), (REAL, 2), (REAL, 2), (WHOLE, 1), (ROW, 1),
+    (SEGMENT, 1), (WHOLE, 1), (WHOLE, 3), (WHOLE, 1), (WHOLE, 1), (WHOLE, 2), (WHOLE, 2), (WHOLE, 2), (WHOLE, 2), (WHOLE, 2),
+)  # fmt: skip
+"""Of each array of a `State`, in order: the type of its elements, and its dimensions."""
+
 ROWS, SEGMENTS, REASON, WHERE, WHO, NOTIFY_FIRST, DYNAMIC, TRACK_SERVICE, CHUNK, TOKENS_SAVED, EVICTIONS, FINISHED = (
     range(12)
 )
