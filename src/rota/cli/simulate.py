@@ -18,12 +18,15 @@ def simulate(
     /,
     *,
     fleet: str = "4 x llama-3-8b/h100",
-    dispatch: str = "round-robin",
-    reschedule: str = "none",
-    scale: str = "fixed",
-    order: str = "fcfs",
-    preempt: str = "recompute",
+    dispatch: str | None = None,
+    reschedule: str | None = None,
+    scale: str | None = None,
+    order: str | None = None,
+    preempt: str | None = None,
     lengths: str | None = None,
+    swap: str | None = None,
+    priorities: str | None = None,
+    residency: str | None = None,
     seed: int = 0,
     perfetto: Path | None = None,
     parquet: Path | None = None,
@@ -34,10 +37,15 @@ def simulate(
     """Simulate one fleet under one workload and print every metric.
 
     Args:
-        workload: a workload by name, e.g. "llumnix(trace='L-L', rate=3.0, n=2000)", or the path of a trace.
-        fleet: e.g. "16 x llama-7b/a10"; several kinds with +.
-        dispatch, reschedule, scale, order, preempt: policies (see `rota list`).
+        workload: a workload by name, e.g. "llumnix(trace='L-L', rate=3.0, n=2000)", or the path of a trace; with
+            --residency, "offline(batch=64, prompt=128, output=512)".
+        fleet: e.g. "16 x llama-7b/a10"; several kinds with +; with --residency a model and a device, "opt-30b/h100-80gb".
+        dispatch, reschedule, scale, order, preempt: policies of a fleet (see `rota list`); left out: round-robin, none,
+            fixed, fcfs, recompute.
         lengths: a length predictor.
+        swap: how KV is swapped on one engine (--fleet "1 x ...") whose priorities change, e.g. reuse or block-groups.
+        priorities: how they change, e.g. "markov(frequency=0.04)" (the default) or "random(frequency=0.02)".
+        residency: where the KV of an offline batch lives, e.g. "sparse-window(ratio=0.2)".
         seed: root seed.
         perfetto: write the timeline as a trace for ui.perfetto.dev (gzip if it ends in .gz).
         parquet: write the timeline as Parquet.
@@ -45,19 +53,19 @@ def simulate(
         check: hold the outcome against the rules of serving.
         json: print one JSON document.
     """
-    from rota.serving.fleets import fleet as parse_fleet
-    from rota.serving.simulate import simulate as run_simulation
-    from rota.serving.workloads import by_name
+    from rota.serving.run import Run
+    from rota.serving.settings import check_policies
+    from rota.serving.settings import run as run_setting
 
-    policies = {
-        "dispatch": dispatch,
-        "reschedule": reschedule,
-        "scale": scale,
-        "order": order,
-        "preempt": preempt,
-        "lengths": lengths,
-    }
-    run = run_simulation(parse_fleet(fleet), by_name(workload, seed=seed), policies, seed=seed)
+    given = {
+        "dispatch": dispatch, "reschedule": reschedule, "scale": scale, "order": order, "preempt": preempt, "lengths": lengths,
+        "swap": swap, "priorities": priorities, "residency": residency,
+    }  # fmt: skip
+    policies = {kind: spec for kind, spec in given.items() if spec is not None}
+    check_policies(policies)
+    run = run_setting({"workload": workload, "fleet": fleet, "policies": policies, "seed": seed})
+    if isinstance(run, Run):
+        policies = dict(run.policies)
     if check:
         run.check()
     if perfetto is not None:
@@ -80,10 +88,10 @@ def simulate(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("metric", "value", title=repr(run), title_justify="left")
+    table = Table("metric", "value")
     for name, value in metrics.items():
         table.add_row(name, f"{value:.5g}")
-    Console().print(table)
+    Console().print(repr(run), table, sep="\n", highlight=False)
     for path in (perfetto, parquet, report):
         if path is not None:
             print(f"written: {path.resolve()}")

@@ -24,12 +24,33 @@ KNOWN: dict[str, tuple[str, str, Better]] = {
     "migrations": ("migrations", "", None),
     "throughput_rps": ("throughput", "requests/s", "higher"),
     "output_tps": ("output rate", "tokens/s", "higher"),
+    "throughput_tps": ("output rate", "tokens/s", "higher"),
+    "tbt": ("time between tokens, off the GPU included", "s", "lower"),
+    "stall_share": ("engine stalled", "share", "lower"),
+    "gpu_busy": ("GPU busy", "share", "higher"),
+    "pcie_busy": ("link busy", "share", None),
+    "loaded_bytes": ("loaded from the host", "bytes", "lower"),
+    "recomputed_tokens": ("recomputed", "tokens", "lower"),
     "goodput": ("goodput", "", "higher"),
     "kv_usage": ("KV cache in use", "share", None),
     "prefix_hit_rate": ("prefix hits", "share", "higher"),
     "instances": ("instances", "", "lower"),
 }
-PREFERRED = ("ttft_mean", "ttft_p99", "tpot_p95", "e2e_mean", "preemption_loss_mean", "output_tps", "instances_mean")
+PREFERRED = (
+    "ttft_mean",
+    "ttft_p99",
+    "tpot_p95",
+    "e2e_mean",
+    "preemption_loss_mean",
+    "output_tps",
+    "instances_mean",
+    "stall_share",
+    "throughput_tps",
+    "gpu_busy",
+    "pcie_busy",
+    "loaded_bytes",
+    "recomputed_tokens",
+)
 STATISTIC = re.compile(r"^(?P<stem>.+)_(?P<which>mean|max|min|p\d+)$")
 
 

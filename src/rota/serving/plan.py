@@ -16,9 +16,9 @@ from rota.core.study import run_study
 from rota.serving.fleets import instance
 from rota.serving.instance_file import instance_of
 from rota.serving.model import Fleet, Instance, Workload
+from rota.serving.settings import check_policies
 from rota.serving.simulate import simulate
 from rota.serving.slo import Bound, parse
-from rota.serving.study import check_policies
 from rota.serving.workloads import by_name
 
 CANDIDATES: Mapping[str, Mapping[str, str]] = {

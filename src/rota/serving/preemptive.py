@@ -46,7 +46,7 @@ def simulate_preemptive(
     if not len(workload):
         raise InputError(workload.name, "no request", "at least one")
     owner, child = _conversations(workload)
-    _check_fit(instance, workload)
+    check_fit(instance, workload)
     mechanism: Mechanism = make("serving.swap", swap).mechanism
     rows = trace(priorities, int(owner.max(initial=0)) + 1, seed)
     events: list[Event] | None = [] if audit else None
@@ -79,7 +79,8 @@ def _check_turn(workload: Workload, i: int, parent: int, sibling: int) -> None:
         )
 
 
-def _check_fit(instance: Instance, workload: Workload) -> None:
+def check_fit(instance: Instance, workload: Workload) -> None:
+    """Raise InputError for the first request that the instance could not hold."""
     need = workload.prompt + workload.output
     for i in np.flatnonzero(-(-need // BLOCK) > instance.blocks)[:1].tolist():
         raise InputError(

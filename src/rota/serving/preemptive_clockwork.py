@@ -64,7 +64,7 @@ class Clockwork:
                 self._decode()
             else:
                 self._idle()
-        return self.diary.close(self.output, self.swapper.traffic, self.audit or [])
+        return self.diary.close(self.instance, self.output, self.swapper.traffic, self.audit or [])
 
     # What happens by itself
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from rota.core.errors import InputError
 from rota.core.stats import weighted_quantiles
 from rota.core.timeline import Recorder, Timeline
-from rota.serving.model import Floats, Ints, Workload
+from rota.serving.model import BLOCK, Floats, Instance, Ints, Workload
 from rota.serving.swap_audit import Event
 from rota.serving.swapping import Copy, Traffic
 
@@ -31,7 +32,8 @@ class PreemptiveRun:
             up), `prefill_tokens`, `makespan`.
         requests: (n,) columns: arrival, first_token, finish, ttft, tpot, e2e, preemptions.
         gaps: (m, 2) times between tokens and how many there were of each.
-        audit: events for `rota.serving.verify_swap`; empty unless asked for.
+        audit: events for `check`; empty unless asked for.
+        instance: the engine.
     """
 
     timeline: Timeline = field(repr=False)
@@ -39,6 +41,28 @@ class PreemptiveRun:
     requests: dict[str, np.ndarray] = field(repr=False)
     gaps: Floats = field(repr=False)
     audit: Sequence[Event] = field(repr=False)
+    instance: Instance = field(repr=False)
+
+    def check(self) -> None:
+        """Hold the run against the rules of memory (`verify_swap`).
+
+        Raises:
+            RuleViolation: broken rules, one sentence each.
+            InputError: the run kept no audit.
+        """
+        from rota.serving.verify_swap import verify_swap
+
+        if not self.audit:
+            raise InputError("check", "a run without an audit", "one made with audit=True")
+        kind = self.instance
+        verify_swap(self.audit, kind.blocks, kind.cpu_blocks, BLOCK * kind.kv_bytes / kind.swap.bandwidth)
+
+    def __repr__(self) -> str:
+        m = self.metrics
+        return (
+            f"PreemptiveRun({len(self.requests['arrival'])} requests on {self.instance.name}: ttft {m['ttft_mean']:.3g} s "
+            f"(p99 {m['ttft_p99']:.3g}), tbt {m['tbt_mean'] * 1e3:.3g} ms, stalled {m['stall_share']:.2%})"
+        )
 
 
 @dataclass
@@ -98,7 +122,7 @@ class Diary:
             self._gap(rest, float(len(batch)))
         self.last_token[batch] = end
 
-    def close(self, output: Ints, traffic: Traffic, audit: Sequence[Event]) -> PreemptiveRun:
+    def close(self, instance: Instance, output: Ints, traffic: Traffic, audit: Sequence[Event]) -> PreemptiveRun:
         """The run, once every request has finished."""
         gaps = np.column_stack([np.concatenate([*self._gaps, []]), np.concatenate([*self._weights, []])])
         requests = {
@@ -106,7 +130,8 @@ class Diary:
             "ttft": self.first_token - self.arrival, "e2e": self.finish - self.arrival,
             "tpot": (self.finish - self.first_token) / np.maximum(output - 1, 1), "preemptions": self.preemptions,
         }  # fmt: skip
-        return PreemptiveRun(self._timeline(), self._metrics(requests, gaps, output, traffic), requests, gaps, audit)
+        metrics = self._metrics(requests, gaps, output, traffic)
+        return PreemptiveRun(self._timeline(), metrics, requests, gaps, audit, instance)
 
     def _metrics(
         self, requests: dict[str, np.ndarray], gaps: Floats, output: Ints, traffic: Traffic

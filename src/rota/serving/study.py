@@ -15,19 +15,13 @@ import msgspec
 import numpy as np
 
 from rota.core.errors import InputError, UnknownName
-from rota.core.registry import make
 from rota.core.results import Results
 from rota.core.store import Cell
 from rota.core.study import run_study
 from rota.core.timeline import Timeline
-from rota.serving.fleets import fleet
-from rota.serving.model import Floats
-from rota.serving.run import Run
-from rota.serving.simulate import DEFAULTS, check_sizes, simulate
-from rota.serving.workloads import by_name
+from rota.serving.settings import KINDS, Setting, check_policies, curves, run, setting
 
 FIELDS = ("name", "domain", "seeds", "baseline", "workload", "fleet", "policies")
-CURVE_POINTS = 200
 
 
 def default_study() -> Path:
@@ -60,7 +54,7 @@ def cells(study: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[str, list[
     _known(where, table, FIELDS)
     workloads = [_named(where, "workload", t, "use", ("name", "use")) for t in _tables(where, table, "workload")]
     fleets = [_named(where, "fleet", t, "instances", None) for t in _tables(where, table, "fleet")]
-    policies = [_named(where, "policies", t, None, ("name", *DEFAULTS)) for t in _tables(where, table, "policies")]
+    policies = [_named(where, "policies", t, None, ("name", *KINDS)) for t in _tables(where, table, "policies")]
     seeds = _seeds(where, table.get("seeds", 5))
     for each in workloads:
         each["use"] = _anchored(each["use"], folder)
@@ -75,31 +69,26 @@ def cells(study: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[str, list[
     return _text(where, table, "name", where), todo
 
 
-def check_policies(specs: Mapping[str, Any]) -> None:
-    """Raise the error that a misspelt policy or parameter will cause, before any run starts."""
-    for kind, spec in specs.items():
-        if kind in DEFAULTS:
-            if not isinstance(spec, str):
-                raise InputError(kind, repr(spec), "the name of a policy, as a text")
-            make(f"serving.{kind}", spec)
-
-
 def _try(
     where: str, workloads: Sequence[dict[str, Any]], fleets: Sequence[dict[str, Any]], policies: Sequence[dict[str, Any]], seed: int
 ) -> None:  # fmt: skip
     """Make every part of a study once, so that no mistake in it comes to light only after hours of other cells."""
+    chosen: list[Setting] = []
     for each in policies:
         with _within(f"{where}: [[policies]]"):
-            check_policies(each)
-    systems = []
-    for each in fleets:
-        with _within(f"{where}: [[fleet]]"):
-            systems.append(fleet(each))
-    for each in workloads:
-        with _within(f"{where}: [[workload]]"):
-            workload = by_name(each["use"], seed=seed)
-            for system in systems:
-                check_sizes(system, workload)
+            specs = {kind: spec for kind, spec in each.items() if kind != "name"}
+            check_policies(specs)
+            chosen.append(setting(specs))
+    for one in dict.fromkeys(chosen):
+        systems = []
+        for each in fleets:
+            with _within(f"{where}: [[fleet]]"):
+                systems.append(one.system(each))
+        for each in workloads:
+            with _within(f"{where}: [[workload]]"):
+                load = one.load(each["use"], seed)
+                for system in systems:
+                    one.fit(system, load)
 
 
 @contextmanager
@@ -113,30 +102,13 @@ def _within(where: str) -> Iterator[None]:
 
 def execute(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Run one cell: its metrics, and curves to draw."""
-    run = run_cell(spec)
-    curves = {name: distribution(run.requests[name]) for name in ("ttft", "tpot", "e2e")}
-    time = run.load["time"].tolist()
-    over_time = {"load": "kv_usage", "running": "running", "waiting": "waiting"}
-    curves |= {name: {"x": time, "y": run.load[column].tolist()} for name, column in over_time.items()}
-    return {"metrics": {k: v for k, v in run.metrics.items() if np.isfinite(v)}, "curves": curves}
+    outcome = run(spec)
+    return {"metrics": {k: v for k, v in outcome.metrics.items() if np.isfinite(v)}, "curves": curves(outcome)}
 
 
 def timeline(spec: Mapping[str, Any]) -> Timeline:
     """The timeline of one cell's run."""
-    return run_cell(spec).timeline
-
-
-def run_cell(spec: Mapping[str, Any]) -> Run:
-    """Simulate what one cell describes."""
-    workload = by_name(spec["workload"], seed=spec["seed"])
-    return simulate(fleet(spec["fleet"]), workload, spec["policies"], seed=spec["seed"])
-
-
-def distribution(values: Floats) -> dict[str, list[float]]:
-    """A cumulative distribution: x the value, y the share of requests at or below it."""
-    known = values[np.isfinite(values)]
-    share = np.concatenate([np.linspace(0, 0.99, CURVE_POINTS), [0.995, 0.999, 0.9999, 1.0]])
-    return {"x": np.quantile(known, share).tolist() if len(known) else [], "y": share.tolist() if len(known) else []}
+    return run(spec).timeline
 
 
 def _table(study: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[str, Mapping[str, Any], Path]:

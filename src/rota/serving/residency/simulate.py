@@ -33,6 +33,13 @@ class ResidencyRun:
     timeline: Timeline
     metrics: dict[str, float]
 
+    def __repr__(self) -> str:
+        m = self.metrics
+        return (
+            f"ResidencyRun({self.problem.batch} x ({self.problem.prompt}, {self.problem.output}) on {self.problem.model.name}/"
+            f"{self.problem.device.name}: {m['throughput_tps']:.4g} tokens/s, {m['seconds']:.4g} s, link busy {m['pcie_busy']:.0%})"
+        )
+
     def check(self) -> None:
         """Hold the run against the rules.
 
