@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rota.core.errors import InputError
 from rota.serving.model import ROW_COLUMNS
 from rota.serving.workloads import by_name, names, stats
 from rota.serving.workloads.arrivals import renewal
@@ -46,6 +47,24 @@ def test_llumnix_lengths_follow_the_artifact(trace, mean, alpha):
     )
     assert w.rate == pytest.approx(3.0, rel=0.04)
     assert abs(stats.rank_correlation(w.prompt, w.output)) < 0.03
+
+
+@pytest.mark.parametrize("cv", [1.0, 4.0])
+def test_the_published_draw_is_that_of_the_artifacts_client(cv):
+    """Seed 0xCADE, then prompts, outputs and gaps from one legacy stream: the order in which the client asks for them."""
+    legacy = np.random.RandomState(0xCADE)
+    prompt, output = (artifact_lengths(legacy, mean, alpha, 500) for mean, alpha in ((512, 1.15), (128, 2.0)))
+    gaps = [legacy.exponential(1 / 8.0) if cv == 1 else legacy.gamma(1 / cv**2, cv**2 / 8.0) for _ in range(499)]
+    one, other = (llumnix("L-S", rate=8.0, n=500, cv=cv, published=True, seed=seed) for seed in (0, 1))
+    np.testing.assert_array_equal(one.prompt, prompt)
+    np.testing.assert_array_equal(one.output, output)
+    np.testing.assert_array_equal(one.prompt, other.prompt)
+    delays = np.diff(one.arrival) - gaps
+    assert one.arrival[0] == 0
+    assert (delays > 0.0004).all() and (delays < 0.0016).all()
+    assert not np.array_equal(one.arrival, other.arrival)
+    with pytest.raises(InputError, match="generated trace"):
+        llumnix("ShareGPT-stand-in", published=True)
 
 
 @pytest.mark.parametrize("trace", ["ShareGPT-stand-in", "BurstGPT-stand-in"])

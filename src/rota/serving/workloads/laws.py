@@ -90,7 +90,7 @@ class Zipf:
     def __post_init__(self) -> None:
         _positive(self, "mean", "alpha", "cap")
 
-    def sample(self, rng: np.random.Generator, size: int) -> Ints:
+    def sample(self, rng: np.random.Generator | np.random.RandomState, size: int) -> Ints:
         """(size,) token counts."""
         ranks = np.arange(1, 2 * self.mean)
         weight = ranks**-self.alpha

@@ -3,9 +3,11 @@ ones."""
 
 from __future__ import annotations
 
-from rota.core.errors import UnknownName
+import numpy as np
+
+from rota.core.errors import InputError, UnknownName
 from rota.core.seeds import stream
-from rota.serving.model import Workload
+from rota.serving.model import Floats, Workload
 from rota.serving.workloads.arrivals import renewal
 from rota.serving.workloads.laws import Law, Quantiles, Zipf
 
@@ -30,6 +32,12 @@ TRACES: dict[str, tuple[Law, Law]] = {
 }
 """Laws of the prompt and output lengths of the traces by name (prompt first)."""
 
+PUBLISHED_SEED = 0xCADE
+"""With which the benchmark client of the artifact seeds NumPy before it draws a trace, in every run."""
+
+CLIENT_DELAY = 0.0005, 0.0015
+"""Seconds that the client adds to each gap: its event loop rounds a sleep up to milliseconds, then starts the request."""
+
 
 def llumnix(
     trace: str = "L-L",
@@ -38,6 +46,7 @@ def llumnix(
     *,
     cv: float = 1.0,
     high_priority: float = 0.0,
+    published: bool = False,
     seed: int = 0,
 ) -> Workload:
     """A trace of the Llumnix evaluation, by the rules of its artifact.
@@ -49,19 +58,39 @@ def llumnix(
         n: requests; the paper uses 10,000, and with a third of them no policy has reached its steady state.
         cv: coefficient of variation of the Gamma gaps between arrivals; 1 is Poisson.
         high_priority: share of requests of priority 1, drawn at random (0.1 in the paper's Fig. 13).
+        published: the very requests of the paper's runs, which all have the same seed: one draw of prompts, then outputs,
+            then gaps. `seed` then draws only priorities and the small delays of the client.
         seed: root seed.
 
     Raises:
         UnknownName: no such trace.
-        InputError: rate, n or cv out of range.
+        InputError: rate, n or cv out of range; `published` with a stand-in.
     """
     if trace not in TRACES:
         raise UnknownName("llumnix(trace=...)", trace, TRACES)
     prompt, output = TRACES[trace]
+    arrival = renewal(stream(seed, "llumnix", "arrival"), rate, n, cv)
+    if published:
+        if not isinstance(prompt, Zipf) or not isinstance(output, Zipf):
+            raise InputError("llumnix: published", repr(trace), "a generated trace: S-S, M-M, L-L, S-L or L-S")
+        draw = np.random.RandomState(PUBLISHED_SEED)
+        lengths = prompt.sample(draw, n), output.sample(draw, n)
+        arrival = _published_arrivals(draw, rate, n, cv, seed)
+    else:
+        lengths = (
+            prompt.sample(stream(seed, "llumnix", "prompt"), n),
+            output.sample(stream(seed, "llumnix", "output"), n),
+        )
     return Workload.of(
-        renewal(stream(seed, "llumnix", "arrival"), rate, n, cv),
-        prompt.sample(stream(seed, "llumnix", "prompt"), n),
-        output.sample(stream(seed, "llumnix", "output"), n),
+        arrival,
+        *lengths,
         priority=stream(seed, "llumnix", "priority").random(n) < high_priority,
         name=f"{trace} @ {rate:g}" + (f" CV {cv:g}" if cv != 1 else ""),
     )
+
+
+def _published_arrivals(draw: np.random.RandomState, rate: float, n: int, cv: float, seed: int) -> Floats:
+    """The client sends a request, then sleeps for a gap; exponential gaps, or Gamma where a CV was given."""
+    gaps = draw.exponential(1 / rate, n - 1) if cv == 1 else draw.gamma(1 / cv**2, cv**2 / rate, n - 1)
+    delays = stream(seed, "llumnix", "client").uniform(*CLIENT_DELAY, n - 1)
+    return np.concatenate([[0.0], np.cumsum(gaps + delays)])
