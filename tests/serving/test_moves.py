@@ -129,6 +129,16 @@ def test_an_instance_takes_part_in_one_move_at_a_time():
     assert started.count(True) <= 1
 
 
+def test_disaggregated_requests_that_find_an_end_busy_move_later():
+    """Eight prompts end their prefill together on one instance, which takes part in one move at a time."""
+    w = Workload.of(np.zeros(8), np.full(8, 40), np.full(8, 400))
+    run = simulate(fleet(3, blocks=400), w, {"dispatch": "prefill-pool", "reschedule": "disaggregate"})
+    assert sorted(move[0] for move in run.moves) == list(range(8))
+    assert {move[1] for move in run.moves} == {0}
+    assert {move[2] for move in run.moves} == {1, 2}
+    assert violations(run) == []
+
+
 @pytest.mark.parametrize("preempt", ["recompute", "swap"])
 @pytest.mark.parametrize("cache", [False, True])
 @pytest.mark.parametrize("spec", ["llumnix(interval=0.05)", "balanced(interval=0.05)", "disaggregate"])

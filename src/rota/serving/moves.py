@@ -9,6 +9,7 @@ more than `MAX_STAGES` stages would be needed. At most one move at a time touche
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,12 +41,13 @@ class Move:
 
 @dataclass
 class Moves:
-    """Every migration of a run, and what they cost. `busy` (n,) marks instances in a migration."""
+    """Every migration of a run, and what they cost. `busy` (n,) marks instances in a migration; `ended` is told when one is over."""
 
     kinds: tuple[Instance, ...]
     events: EventQueue[Any]
     engines: Engines
     busy: np.ndarray
+    ended: Callable[[float], None] = lambda now: None
     under_way: dict[int, Move] = field(default_factory=dict)
     completed: int = 0
     aborted_source: int = 0
@@ -107,7 +109,7 @@ class Moves:
         self.downtimes.append(now - move.drained_at)
         self.log.append((move.request, move.source, move.target, move.started, move.drained_at, now))
         self.completed += 1
-        self._release(move)
+        self._release(move, now)
 
     def _copy(self, move: Move, complete: int, now: float) -> None:
         seconds = self._seconds(move, complete - move.copied)
@@ -130,8 +132,9 @@ class Moves:
 
     def _give_up(self, move: Move, now: float) -> None:
         self.engines.unreserve(move.target, move.reserved, now)
-        self._release(move)
+        self._release(move, now)
 
-    def _release(self, move: Move) -> None:
+    def _release(self, move: Move, now: float) -> None:
         self.busy[move.source] = self.busy[move.target] = False
         del self.under_way[move.request]
+        self.ended(now)

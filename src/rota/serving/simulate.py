@@ -111,10 +111,11 @@ class Simulation:
         self.engines = Engines(fleet, workload)
         self.engines.settle(self.rescheduler.after_prefill, self.order.dynamic, policies["preempt"].mechanism == "swap")
         self.events: EventQueue[Any] = EventQueue()
-        self.moves = Moves(fleet.kinds, self.events, self.engines, np.zeros(len(fleet), bool))
+        self.moves = Moves(fleet.kinds, self.events, self.engines, np.zeros(len(fleet), bool), self._resettle)
         self.service = Service(fleet, workload, self.engines)
         self.sights = Sights(fleet, workload, self.engines, self.service, self.moves.busy, policies.get("lengths"))
         self.prepared: dict[int, RequestView] = {}
+        self.unsettled: list[int] = []
         self.children = _children(workload)
         self.load: list[tuple[float, ...]] = []
         self.now = 0.0
@@ -168,7 +169,7 @@ class Simulation:
             if state == DONE:
                 self._release(request, now)
             elif state == DECODE:
-                self._after_prefill(request, i, now)
+                self._settle(request, i, now)
 
     def _release(self, request: int, now: float) -> None:
         """A request ended: what waited for it arrives after its think time."""
@@ -195,11 +196,25 @@ class Simulation:
         self.engines.enqueue(i, request, now)
         self.sights.sent(i, view)
 
-    def _after_prefill(self, request: int, i: int, now: float) -> None:
-        view = self.sights.request(request)
-        target = self._ask("reschedule", self.rescheduler.target, view, i, self.sights.look(now))
-        if target is not None:
+    def _settle(self, request: int, i: int, now: float) -> None:
+        """Ask where a request that has its first token goes from instance i; later again while a move is in the way."""
+        busy = self.moves.busy
+        target = None
+        if not busy[i]:
+            target = self._ask(
+                "reschedule", self.rescheduler.target, self.sights.request(request), i, self.sights.look(now)
+            )
+        if busy[i] or (target is not None and busy[target]):
+            self.unsettled.append(request)
+        elif target is not None:
             self._move(request, i, int(target), now)
+
+    def _resettle(self, now: float) -> None:
+        """A move has ended: ask again for the requests that it kept where they are."""
+        waiting, self.unsettled = self.unsettled, []
+        for request in waiting:
+            if self.engines.req[request]["state"] == DECODE:
+                self._settle(request, int(self.engines.req[request]["instance"]), now)
 
     def _reschedule(self, now: float) -> None:
         fleet = self.sights.look(now)

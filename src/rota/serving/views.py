@@ -154,7 +154,10 @@ class Rescheduler(Protocol):
         ...
 
     def target(self, request: RequestView, source: int, fleet: FleetView) -> int | None:
-        """Where a request goes after its first token (only asked if `after_prefill`), or None to stay."""
+        """Where a request goes after its first token, or None to stay.
+
+        Only asked if `after_prefill`; asked again when a migration has ended that kept the request from moving.
+        """
         ...
 
 

@@ -37,10 +37,9 @@ class Disaggregate:
         return None
 
     def target(self, request: RequestView, source: int, fleet: FleetView) -> int | None:
-        """The freest instance of the decode pool that takes part in no other migration."""
-        if source >= self.prefill or len(fleet) <= self.prefill:
+        """The freest instance of the decode pool, one that takes part in no other migration if there is one."""
+        able = fleet.accepting & (np.arange(len(fleet)) >= self.prefill)
+        if source >= self.prefill or not able.any():
             return None
-        able = fleet.accepting & ~fleet.migrating & (np.arange(len(fleet)) >= self.prefill)
-        if not able.any():
-            return None
-        return int(np.argmax(np.where(able, migration_freeness(fleet), -np.inf)))
+        idle = able & ~fleet.migrating
+        return int(np.where(idle if idle.any() else able, migration_freeness(fleet), -np.inf).argmax())
