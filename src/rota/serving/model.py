@@ -40,6 +40,8 @@ class Workload:
         turn: (n,) turn number in the session, from 0.
         parent: (n,) request whose completion releases this one, -1 for none.
         think: (n,) seconds between the parent's completion and this arrival.
+        joins: (k, 2) pairs (row, earlier row): the row, which has a parent, waits for that other request too; it arrives
+            `think` seconds after the last of all that it waits for.
         model: (n,) index into `models`.
         slo_ttft, slo_tpot: (n,) seconds, NaN where none is promised.
         prefix_start: (n + 1,) request i's chain of prefix hashes is `prefix_hash[prefix_start[i]:prefix_start[i + 1]]`.
@@ -63,6 +65,7 @@ class Workload:
     slo_tpot: Floats
     prefix_start: Ints
     prefix_hash: Ints
+    joins: Ints
     prefix_chunk: int = 512
     tenants: tuple[str, ...] = ("default",)
     models: tuple[str, ...] = ("default",)
@@ -81,7 +84,7 @@ class Workload:
         neutral: dict[str, object] = {
             "tenant": np.zeros(n), "priority": np.zeros(n), "session": np.full(n, -1), "turn": np.zeros(n),
             "parent": np.full(n, -1), "think": np.zeros(n), "model": np.zeros(n), "slo_ttft": np.full(n, np.nan),
-            "slo_tpot": np.full(n, np.nan), "prefix_start": np.zeros(n + 1), "prefix_hash": np.zeros(0),
+            "slo_tpot": np.full(n, np.nan), "prefix_start": np.zeros(n + 1), "prefix_hash": np.zeros(0), "joins": np.zeros((0, 2)),
         }  # fmt: skip
         values = {"arrival": arrival, "prompt": prompt, "output": output, **neutral, **columns}
         for column in (f for f in fields(cls) if f.type in ("Floats", "Ints")):
@@ -119,6 +122,13 @@ class Workload:
         _require(
             self.name, "think", self.think, np.isfinite(self.think) & (self.think >= 0), "a number of seconds >= 0"
         )
+        if self.joins.shape[1:] != (2,):
+            raise InputError(f"{self.name}: joins", f"shape {self.joins.shape}", "pairs (row, earlier row)")
+        for row, earlier in self.joins.tolist():
+            if not (0 <= earlier < row < n and self.parent[row] >= 0):
+                raise InputError(
+                    f"{self.name}: joins", f"({row}, {earlier})", "a row with a parent, and an earlier row"
+                )
         for column, names in (("tenant", self.tenants), ("model", self.models)):
             code = getattr(self, column)
             _require(
@@ -146,19 +156,26 @@ class Workload:
         """Mean arrivals a second, of all requests, over `duration`."""
         return len(self) / self.duration if self.duration > 0 else float("inf")
 
+    def predecessors(self) -> dict[int, list[int]]:
+        """What each row that waits waits for, rows ascending."""
+        found = {row: [int(self.parent[row])] for row in np.flatnonzero(self.parent >= 0).tolist()}
+        for row, earlier in self.joins.tolist():
+            found[row].append(earlier)
+        return found
+
     def take(self, rows: ArrayLike) -> Workload:
-        """The chosen rows (indices in ascending order, or a mask); a child whose parent is left out is left out too."""
+        """The chosen rows (indices in ascending order, or a mask); what waits for a row left out is left out too."""
         keep = np.zeros(len(self), dtype=bool)
         keep[np.asarray(rows)] = True
-        for i in np.flatnonzero(keep & (self.parent >= 0)):
-            keep[i] = keep[self.parent[i]]
+        for row, waits in self.predecessors().items():
+            keep[row] &= keep[waits].all()
         new = np.cumsum(keep) - 1
         chosen = np.flatnonzero(keep)
         columns = {c: getattr(self, c)[chosen] for c in ROW_COLUMNS}
         columns["parent"] = np.where(columns["parent"] >= 0, new[columns["parent"]], -1)
         length = np.diff(self.prefix_start)
         return replace(
-            self, **columns, prefix_start=np.concatenate([[0], np.cumsum(length[chosen])]),
+            self, **columns, joins=new[self.joins[keep[self.joins[:, 0]]]], prefix_start=np.concatenate([[0], np.cumsum(length[chosen])]),
             prefix_hash=self.prefix_hash[np.repeat(keep, length)],
         )  # fmt: skip
 

@@ -55,6 +55,8 @@ def simulate_preemptive(
 
 def _conversations(workload: Workload) -> tuple[Ints, Ints]:
     """Of each request: its conversation (numbered from 0) and the request that is the next turn (-1: none)."""
+    if len(workload.joins):
+        raise InputError(f"{workload.name}: joins", f"{len(workload.joins)} of them", "conversations, which have none")
     n = len(workload)
     owner, child = np.zeros(n, dtype=np.int64), np.full(n, -1)
     begun = 0

@@ -116,7 +116,9 @@ class Simulation:
         self.sights = Sights(fleet, workload, self.engines, self.service, self.moves.busy, policies.get("lengths"))
         self.prepared: dict[int, RequestView] = {}
         self.unsettled: list[int] = []
-        self.children = _children(workload)
+        waits = workload.predecessors()
+        self.missing = {row: len(earlier) for row, earlier in waits.items()}
+        self.children = _turned(waits)
         self.load: list[tuple[float, ...]] = []
         self.now = 0.0
 
@@ -172,8 +174,11 @@ class Simulation:
                 self._settle(request, i, now)
 
     def _release(self, request: int, now: float) -> None:
-        """A request ended: what waited for it arrives after its think time."""
+        """A request ended: what waited for it, and for nothing else any more, arrives after its think time."""
         for child in self.children.get(request, ()):
+            self.missing[child] -= 1
+            if self.missing[child]:
+                continue
             at = now + float(self.workload.think[child])
             self.engines.req[child]["arrival"] = at
             self.events.push(at, (self._arrive, child))
@@ -307,8 +312,10 @@ class Simulation:
         return collect(self)
 
 
-def _children(workload: Workload) -> dict[int, list[int]]:
+def _turned(waits: Mapping[int, Sequence[int]]) -> dict[int, list[int]]:
+    """Who waits for each request, from what each waits for."""
     found: dict[int, list[int]] = {}
-    for child in np.flatnonzero(workload.parent >= 0).tolist():
-        found.setdefault(int(workload.parent[child]), []).append(child)
+    for row, earlier in waits.items():
+        for each in earlier:
+            found.setdefault(each, []).append(row)
     return found

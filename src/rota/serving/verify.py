@@ -80,9 +80,9 @@ def _ends(run: Run, rows: np.ndarray) -> list[str]:
 def _releases(run: Run) -> list[str]:
     """Rule 2, and that latencies count from the release."""
     w, r = run.workload, run.requests
-    child = np.flatnonzero(w.parent >= 0)
     due = w.arrival.copy()
-    due[child] = r["finish"][w.parent[child]] + w.think[child]
+    for row, waits in w.predecessors().items():
+        due[row] = r["finish"][waits].max() + w.think[row]
     broken = [f"r{k} arrives at {r['arrival'][k]:g}, not at {due[k]:g}" for k in _unlike(r["arrival"], due)]
     for name, moment in (("ttft", "first_token"), ("e2e", "finish")):
         wrong = _unlike(r[name], r[moment] - r["arrival"])
@@ -151,7 +151,10 @@ def _one_at_a_time(run: Run) -> list[str]:
 
 
 def _idle(run: Run, past: History) -> list[str]:
-    """Rule 7. A move may hold back as much as the largest request has; only one touches an instance at a time."""
+    """Rule 7. A move may hold back as much as the largest request has; only one touches an instance at a time.
+
+    While a request waits that may not fit, nobody is at fault: it may be the head of the queue, and hold back the others.
+    """
     rows, w = past.rows, run.workload
     moving = run.counts["migrations"] + run.counts["aborted_source"] + run.counts["aborted_target"] > 0
     largest = -(-int((w.prompt + w.output).max(initial=0)) // BLOCK) if moving else 0
@@ -161,7 +164,8 @@ def _idle(run: Run, past: History) -> list[str]:
     broken = []
     for i in range(len(run.fleet)):
         here = rows["instance"] == i
-        start, end = _merged(rows["start"][here & ~waiting], rows["end"][here & ~waiting])
+        excused = here & (~waiting | ~fits)
+        start, end = _merged(rows["start"][excused], rows["end"][excused])
         queued = rows[here & waiting & fits]
         left = _uncovered_at(queued["start"], queued["end"], start, end)
         broken += [

@@ -90,6 +90,6 @@ def _requests(workload: Workload) -> np.ndarray:
         req[name] = -1.0
     req["next"] = -1
     req["instance"] = -1
-    children = workload.parent[workload.parent >= 0]
+    children = np.concatenate([workload.parent[workload.parent >= 0], workload.joins[:, 1]])
     req["children"] = np.bincount(children, minlength=len(workload))
     return req

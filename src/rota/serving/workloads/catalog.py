@@ -23,7 +23,7 @@ from rota.serving.workloads.select import select
 
 GENERATORS = {
     "burstgpt": "burstgpt", "fixed": "synthetic", "gamma": "synthetic", "llumnix": "llumnix", "poisson": "synthetic",
-    "sessions": "sessions", "tenants": "tenants",
+    "sessions": "sessions", "tenants": "tenants", "workflows": "workflows",
 }  # fmt: skip
 """Generator: the module of this package that holds the function of that name."""
 

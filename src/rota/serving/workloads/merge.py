@@ -37,6 +37,7 @@ def merge(parts: Sequence[Workload], name: str = "merged") -> Workload:
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     rows["parent"] = np.where(rows["parent"] >= 0, place[rows["parent"]], -1)
+    joins = place[np.concatenate([p.joins + base for p, base in zip(parts, first[:-1].tolist(), strict=True)])]
     begin = (np.cumsum(length) - length)[order]
     start = np.concatenate([[0], np.cumsum(length[order])])
     within = np.arange(start[-1]) - np.repeat(start[:-1], length[order])
@@ -44,7 +45,7 @@ def merge(parts: Sequence[Workload], name: str = "merged") -> Workload:
     return Workload.of(
         **columns, name=name, tenants=tenants, models=models,
         prefix_start=start, prefix_hash=hashes[np.repeat(begin, length[order]) + within],
-        prefix_chunk=chunks.pop() if chunks else 512,
+        prefix_chunk=chunks.pop() if chunks else 512, joins=joins,
     )  # fmt: skip
 
 

@@ -30,9 +30,8 @@ def select(
     if start is not None or end is not None:
         low, high = start or 0.0, np.inf if end is None else end
         inside = (chosen.arrival >= low) & (chosen.arrival < high)
-        child = np.flatnonzero(chosen.parent >= 0)
-        for i in child:
-            inside[i] = inside[chosen.parent[i]]
+        for row, waits in chosen.predecessors().items():
+            inside[row] = inside[waits].all()
         chosen = chosen.take(inside)
         chosen = replace(chosen, arrival=np.maximum(chosen.arrival - low, 0.0))
     if n is not None:

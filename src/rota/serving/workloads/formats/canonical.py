@@ -40,6 +40,7 @@ class Row(
     session: int = -1
     turn: Annotated[int, Meta(ge=0)] = 0
     parent: int = -1
+    joins: list[int] = []
     think: Seconds = NO_TIME
     prefix_hashes: list[int] = []
     prefix_chunk: int = 512
@@ -84,7 +85,12 @@ def write_parquet(workload: Workload, path: Path) -> None:
     names = {field.name: field.encode_name for field in msgspec.structs.fields(Row)}
     rows = list(_rows(workload))
     columns: dict[str, Any] = {to: [getattr(row, name) for row in rows] for name, to in names.items()}
-    schema = {"slo_ttft": polars.Float64, "slo_tpot": polars.Float64, "prefix_hashes": polars.List(polars.Int64)}
+    schema = {
+        "slo_ttft": polars.Float64,
+        "slo_tpot": polars.Float64,
+        "prefix_hashes": polars.List(polars.Int64),
+        "joins": polars.List(polars.Int64),
+    }
     with atomic_write(path) as file:
         polars.DataFrame(columns, schema_overrides=schema).write_parquet(file)
 
@@ -95,12 +101,15 @@ def _rows(w: Workload) -> list[Row]:
         getattr(w, c).tolist()
         for c in ("arrival", "prompt", "output", "priority", "session", "turn", "parent", "think")
     ]
+    joins: dict[int, list[int]] = {}
+    for row, earlier in w.joins.tolist():
+        joins.setdefault(row, []).append(earlier)
     tenant = [w.tenants[i] for i in w.tenant.tolist()]
     model = [w.models[i] for i in w.model.tolist()]
     slos = [[None if v != v else v for v in getattr(w, c).tolist()] for c in ("slo_ttft", "slo_tpot")]
     return [
         Row(
-            i, t, prompt, output, tenant[i], priority, model[i], session, turn, parent, think or NO_TIME,
+            i, t, prompt, output, tenant[i], priority, model[i], session, turn, parent, joins.get(i, []), think or NO_TIME,
             hashes[starts[i] : starts[i + 1]], w.prefix_chunk, slos[0][i], slos[1][i],
         )
         for i, (t, prompt, output, priority, session, turn, parent, think) in enumerate(zip(*numbers, strict=True))
@@ -125,18 +134,19 @@ def _reading(path: Path, format: str, rows: list[Row]) -> Reading:
     workload = Workload.of(
         [row.t for row in kept], [row.input for row in kept], [row.output for row in kept], name=path.stem,
         tenant=tenant, tenants=tenants, model=model, models=models, **columns, **slos,
-        parent=[_parent(path, row, place) for row in kept], prefix_start=np.concatenate([[0], np.cumsum(length)]),
+        parent=[_place(path, row, "parent", row.parent, place) if row.parent >= 0 else -1 for row in kept],
+        joins=np.array([(place[row.id], _place(path, row, "joins", other, place)) for row in kept for other in row.joins], np.int64).reshape(-1, 2),
+        prefix_start=np.concatenate([[0], np.cumsum(length)]),
         prefix_hash=np.fromiter(chain.from_iterable(row.prefix_hashes for row in kept), np.int64, int(length.sum())),
         prefix_chunk=chunks.pop() if chunks else 512,
     )  # fmt: skip
     return Reading(workload, format, left_out)
 
 
-def _parent(path: Path, row: Row, place: dict[int, int]) -> int:
-    if row.parent < 0:
-        return -1
-    if row.parent not in place:
+def _place(path: Path, row: Row, field: str, other: int, place: dict[int, int]) -> int:
+    """Where the request stands that a row waits for."""
+    if other not in place:
         raise InputError(
-            f"{path}: id {row.id}: parent", str(row.parent), "the id of a request of the file that did not fail"
+            f"{path}: id {row.id}: {field}", str(other), "the id of a request of the file that did not fail"
         )
-    return place[row.parent]
+    return place[other]
