@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -299,3 +300,14 @@ def test_a_module_that_starts_its_own_study_does_not_breed(tmp_path, monkeypatch
     ended = subprocess.run([sys.executable, "-c", "import brood"], capture_output=True, text=True, timeout=60)
     last = ended.stderr.strip().splitlines()[-1]
     assert "study: found a start within a worker, expected the start under `if __name__" in last
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("address", ["127.0.0.1:{port}", "ray://127.0.0.1:{port}", "[::1]:{port}"])
+def test_an_address_where_nobody_listens_is_refused(address):
+    pytest.importorskip("ray")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    with pytest.raises(InputError, match="the address of a cluster"):
+        run_study("s", cells(), DRAW, ray=address.format(port=port))

@@ -18,7 +18,7 @@ def engine(name="tiny", cost=COST, **options):
 
 def fleet(count=2, **options):
     """Equal engines; options of `Fleet` or `Instance`."""
-    own = {key: options.pop(key) for key in ("initial", "startup", "report_interval") if key in options}
+    own = {key: options.pop(key) for key in ("initial", "startup", "report_interval", "counts_sent") if key in options}
     return Fleet.of(engine(**options), count, **own)
 
 

@@ -157,6 +157,16 @@ def test_between_reports_the_dispatcher_knows_only_what_it_sent():
     assert [blocks for *_, blocks in seen] == [0, 10, 20, 30, 40, 50]
 
 
+@pytest.mark.parametrize(("interval", "gap"), [(0.0, 0.0), (10.0, 0.1)])
+def test_a_dispatcher_that_does_not_count_what_it_sent_herds(interval, gap):
+    """All come before anything is reported of the first: within a step, or within the interval."""
+    w = Workload.of(np.arange(6) * gap, [160] * 6, [50] * 6)
+    blind = simulate(fleet(2, report_interval=interval, counts_sent=False), w, {"dispatch": "least-requests"})
+    aware = simulate(fleet(2, report_interval=interval), w, {"dispatch": "least-requests"})
+    assert np.bincount(aware.requests["instance"]).tolist() == [3, 3]
+    assert np.bincount(blind.requests["instance"]).tolist() == [6]
+
+
 @pytest.mark.parametrize(
     "policies",
     [

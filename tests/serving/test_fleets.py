@@ -49,6 +49,7 @@ def test_an_instance_may_come_from_a_file(tmp_path):
         ),
         ({"instances": "llama-7b/a10", "blocks": True}, "llama-7b/a10: blocks: found True"),
         ({"instances": "llama-7b/a10", "blocks": 0}, "blocks: found 0, expected at least 1"),
+        ({"instances": "llama-7b/a10", "counts_sent": "no"}, "counts_sent: found 'no', expected true or false"),
         ("missing.toml", "missing.toml: found"),
     ],
 )

@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -97,6 +98,7 @@ def on_ray(execute: str, specs: Sequence[Spec], address: str, jobs: int | None) 
     ray = optional("ray")
     own = not ray.is_initialized()
     if own:
+        _reachable(address)
         _join(ray, address, jobs)
     try:
         task = ray.remote(max_retries=3)(_run_far)
@@ -120,6 +122,17 @@ def _attempt(function: Callable[..., str], *args: Any) -> str | Exception:
         return RotaError("a worker process was killed (out of memory?); run again with fewer jobs")
     except Exception as error:
         return getattr(error, "cause", None) or error  # Ray wraps what the task raised
+
+
+def _reachable(address: str) -> None:
+    """Raise InputError at once if nobody listens at HOST:PORT; Ray itself would try for a minute."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not (colon and port.isdigit()):
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise InputError("ray", repr(address), f"'local' or the address of a cluster ({error})") from None
 
 
 def _join(ray: ModuleType, address: str, jobs: int | None) -> None:

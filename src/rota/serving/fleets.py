@@ -17,7 +17,7 @@ from rota.serving.presets import preset
 TERM = re.compile(r"\s*(?:(\d+)\s*x\s+)?([^\s(]+(?:\(.*\))?)\s*$")
 MOST = 100_000
 """Instances of one kind in a fleet: more is a slip of the finger."""
-OPTIONS = ("initial", "startup", "report_interval", "name")
+OPTIONS = ("initial", "startup", "report_interval", "counts_sent", "name")
 TUNABLE = tuple(
     f.name for f in fields(Instance) if f.type in ("int", "float", "bool", "str") or "Literal" in str(f.type)
 )

@@ -398,6 +398,8 @@ class Fleet:
         initial: how many are on at time 0 (default: all).
         startup: seconds from the decision to start an instance until it serves.
         report_interval: seconds between the status reports that policies see; 0 means after every step.
+        counts_sent: whether policies are told what was dispatched since a report. Llumnix's artifact is not, so that
+            requests that come within a step herd together.
         name: what the fleet is called in tables.
     """
 
@@ -405,6 +407,7 @@ class Fleet:
     initial: int | None = None
     startup: float = 0.0
     report_interval: float = 0.0
+    counts_sent: bool = True
     name: str = "fleet"
 
     @classmethod
@@ -419,6 +422,8 @@ class Fleet:
             raise InputError(f"fleet {self.name}", "no instance", "at least one")
         if self.initial is not None and not (isinstance(self.initial, int) and 1 <= self.initial <= len(self)):
             raise InputError(f"fleet {self.name}: initial", repr(self.initial), f"a whole number from 1 to {len(self)}")
+        if not isinstance(self.counts_sent, bool):
+            raise InputError(f"fleet {self.name}: counts_sent", repr(self.counts_sent), "true or false")
         for name in ("startup", "report_interval"):
             seconds = getattr(self, name)
             if not isinstance(seconds, int | float) or not 0 <= seconds < np.inf:

@@ -96,6 +96,10 @@ class Sights:
 
     def _view(self, accepting: np.ndarray) -> FleetView:
         c, (total, watermark) = {name: read_only(self.reports[name]) for name in REPORT.names or ()}, self.constant
+        if not self.fleet.counts_sent:
+            c |= {
+                name: read_only(np.zeros(len(self.fleet), np.int64)) for name in ("sent", "sent_blocks", "sent_tokens")
+            }
         return FleetView(
             0.0, c["as_of"], read_only(accepting), self.active, total, c["free"], watermark, c["running"],
             c["waiting"], c["waiting_blocks"], c["head_blocks"], c["urgent"], c["killed"], c["kv_tokens"], c["prefill_tokens"],

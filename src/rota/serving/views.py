@@ -37,7 +37,7 @@ class FleetView:
         kv_tokens: (n,) tokens of KV held by running requests.
         prefill_tokens: (n,) prompt tokens not yet computed, of queued and running requests.
         sent, sent_blocks, sent_tokens: (n,) requests dispatched since the report, their prompt blocks and prompt tokens
-            (the dispatcher knows what it sent).
+            (the dispatcher knows what it sent; zero in a fleet whose `counts_sent` is false).
         migrating: (n,) takes part in a migration.
         kinds: the kind of each instance (cost model, limits).
         cached: `cached(request)` gives (n,) prompt tokens already in each instance's prefix cache.

@@ -61,6 +61,18 @@ def test_head_room_keeps_normal_requests_off_and_leaves_it_to_urgent_ones():
     assert choose("least-load", fleet) == 0, "blind to priorities"
 
 
+def test_urgent_requests_fill_the_fullest_host_that_stays_within_the_target_load():
+    """Of 200 blocks a host may use 100; the request needs 10 more."""
+    free = [150, 115, 105, 195]
+    fleet = view(free, running=[5, 5, 5, 1], urgent=[1, 1, 1, 0], total=[200] * 4)
+    assert choose("freeness", fleet, URGENT) == 1, "115 - 100 >= 10, and 105 - 100 < 10"
+    full = view(free, running=[5, 5, 5, 1], urgent=[0, 0, 1, 0], total=[200] * 4)
+    assert choose("freeness", full, URGENT) == 3, "no host has room within the target load: the freest becomes one"
+    assert choose("freeness(target_load=0)", fleet, URGENT) == 3
+    draining = view(free, running=[5] * 4, urgent=[1, 1, 0, 0], total=[200] * 4, accepting=[True, False, True, True])
+    assert choose("freeness", draining, URGENT) == 0
+
+
 @pytest.mark.parametrize(
     "spec", ["freeness", "least-load", "least-requests", "prefix-aware", "earliest-finish", "session-affinity"]
 )
