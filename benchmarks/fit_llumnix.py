@@ -22,7 +22,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from rota.core.data import data_folder
-from rota.reproduce.llumnix import FITTED, RATES
+from rota.reproduce.llumnix import FITTED, RATES, REPORTS
 from rota.serving.model import Fleet, Instance, Workload
 from rota.serving.presets import preset
 from rota.serving.simulate import simulate
@@ -33,7 +33,7 @@ POLICIES = {
     "Llumnix": {"dispatch": "freeness", "reschedule": "llumnix"},
 }
 CONSTANTS = ("decode_base", "per_sequence", "per_kv_token", "per_prompt", "token", "quadratic")
-WEIGHTS = {"request_mean": 1.0, "decode_mean": 0.35, "prefill_mean": 0.05}
+WEIGHTS = {"request_mean": 1.0, "decode_mean": 0.35, "prefill_mean": 0.1}
 METRICS = {"request_mean": "e2e_mean", "decode_mean": "tpot_mean", "prefill_mean": "ttft_mean"}
 ROBUST = 0.2
 """A log ratio beyond which an error counts linearly: one point that the model cannot reach does not bend all others."""
@@ -79,7 +79,7 @@ def requests(trace: str, rate: float, seed: int) -> Workload:
 def measure(job: tuple[np.ndarray, Point, int]) -> list[float]:
     """Simulated figures at one point, in the order of `WEIGHTS`."""
     theta, (trace, policy, rate), seed = job
-    found = simulate(Fleet.of(instance(theta), 16), requests(trace, rate, seed), POLICIES[policy]).metrics
+    found = simulate(Fleet.of(instance(theta), 16, **REPORTS), requests(trace, rate, seed), POLICIES[policy]).metrics
     return [found[METRICS[name]] for name in WEIGHTS]
 
 

@@ -109,14 +109,14 @@ def fitted(folder: Path) -> Iterable[tuple[Instance, dict[str, str]]]:
 
 def llumnix() -> Iterable[tuple[Instance, dict[str, str]]]:
     """Llumnix's test bed. Its decode and prefill steps are separate lines, so per_sequence is the difference of their slopes."""
-    small = StepCost((0.0, 1.0), (0.0, 0.27e-3), 38.3e-3, 5.6e-3, (0.44 - 0.27) * 1e-3, 1.03e-6, 2 * 5.1e-9, 95e-3)
+    small = StepCost((0.0, 1.0), (0.0, 0.243e-3), 35.65e-3, 5.6e-3, 0.5e-3, 1.13e-6, 4.2e-8, 11.4e-3)
     yield (
-        engine("llama-7b", "a10", 1, "llama-7b/a10", 825, small, Transfer(2.48e9, 0.0152)),
+        engine("llama-7b", "a10", 1, "llama-7b/a10", 785, small, Transfer(2.48e9, 0.0152)),
         about(
             "llama-7b", "a10", 1,
-            "Llumnix (OSDI 2024) artifact, vLLM 0.1.7 under Ray: copy times and the quadratic prefill term fitted to its profiles and "
-            "Fig. 10; decode, prefill and the overhead of a prompt tuned to 12 request means of Fig. 11 (benchmarks/fit_llumnix.py); "
-            "825 blocks, between the 785 of its profiles at 12,800 batched tokens and the 851 of the paper",
+            "Llumnix (OSDI 2024) artifact, vLLM 0.1.7 under Ray: copy times fitted to its profiles and Fig. 10; decode, prefill and the "
+            "overhead of a prompt fitted to 14 request means of Fig. 11 on the paper's own requests (benchmarks/fit_llumnix.py); "
+            "785 blocks, as in its profiles at 12,800 batched tokens",
         ),
     )  # fmt: skip
     per_kv = roofline("llama-30b", "a10", 4).cost.per_kv_token
