@@ -83,6 +83,9 @@ ORDERS = {
     for what, words in (("prefill", "prefill latency"), ("loss", "preemption loss"))
 }
 TAIL = Stated("prefill-p99", "Fig. 11, L-L at 3.0 req/s", "P99 prefill latency: INFaaS++ over Llumnix.", 14.8)
+TAIL_ELSEWHERE = Stated(
+    "prefill-p99-elsewhere", "Fig. 11, L-L at 3.0 req/s", "The same on other draws of the trace than the paper's.", 14.8
+)
 PRIORITY_REQUEST = Stated(
     "priority-request", "Fig. 13, CV 8", "Mean request latency of high priorities: without over with priorities.", 1.5
 )
@@ -105,7 +108,7 @@ DOWNTIME_RECOMPUTE = Stated(
 )
 
 CLAIMS = (
-    *ORDERS.values(), *MEANS.values(), TAIL, PRIORITY_REQUEST, PRIORITY_PREFILL, PRIORITY_NORMAL, SCALING,
+    *ORDERS.values(), *MEANS.values(), TAIL, TAIL_ELSEWHERE, PRIORITY_REQUEST, PRIORITY_PREFILL, PRIORITY_NORMAL, SCALING,
     DOWNTIME, DOWNTIME_COPY, DOWNTIME_RECOMPUTE,
 )  # fmt: skip
 
@@ -133,7 +136,7 @@ def run(seeds: int = 5, quick: bool = False, progress: Callable[[str], None] | N
     table = _Table({tuple(row.labels.values()): row.metrics for row in results.rows}, seeds)
     small = "" if size is FULL else f" Quick: {size.requests} requests."
     return [
-        *_orders(table, size, SIMULATED + small), *_means(table, size, SIMULATED + small), _tail(table, SIMULATED + small),
+        *_orders(table, size, SIMULATED + small), *_means(table, size, SIMULATED + small), *_tails(table, SIMULATED + small),
         *_priorities(table, size, SIMULATED + small), _scaling(table, size, SIMULATED + small), *_downtimes(),
     ]  # fmt: skip
 
@@ -280,19 +283,26 @@ def _published() -> dict[tuple[str, str, float], float]:
     return found
 
 
-def _tail(table: _Table, differs: str) -> Claim:
-    """The median over seeds, since a P99 of 10,000 requests is a rare event."""
-    infaas, llumnix = (table.get("latency", "L-L", 3.0, name, "ttft_p99") for name in ("INFaaS++", "Llumnix"))
-    gain = median_interval(infaas / llumnix)
-    own = [float(np.median(table.get("published", "L-L", 3.0, name, "ttft_p99"))) for name in ("INFaaS++", "Llumnix")]
-    return TAIL.measured(
-        gain.value, (gain.low, gain.high), verdict((gain.low, gain.high), at_least=5.0),
-        baseline={"INFaaS++": float(np.median(infaas)), "round-robin": float(np.median(table.get("latency", "L-L", 3.0, "round-robin", "ttft_p99")))},
-        differs=(
-            f"Median over draws of our own; holds if its interval is at 5x or more. On the paper's own requests {own[0] / own[1]:.1f}x "
-            f"({own[0]:.1f} s against {own[1]:.1f} s; paper 41.2 and 2.8; the authors' own re-run gave 15.6x). {differs}"
+def _tails(table: _Table, differs: str) -> Iterable[Claim]:
+    """Medians over seeds, since a P99 of 10,000 requests is a rare event."""
+    for stated, figure, where in (
+        (
+            TAIL,
+            "published",
+            "The paper's own requests; seeds vary the client's milliseconds. Its authors' re-run gave 15.6x",
         ),
-    )  # fmt: skip
+        (TAIL_ELSEWHERE, "latency", "Ten thousand other requests a seed, some of which load the fleet more"),
+    ):
+        infaas, llumnix = (table.get(figure, "L-L", 3.0, name, "ttft_p99") for name in ("INFaaS++", "Llumnix"))
+        gain = median_interval(infaas / llumnix)
+        yield stated.measured(
+            gain.value, (gain.low, gain.high), verdict((gain.low, gain.high), at_least=5.0),
+            baseline={"INFaaS++": float(np.median(infaas))},
+            differs=(
+                f"{where}. Medians {np.median(infaas):.1f} s against {np.median(llumnix):.1f} s (paper 41.2 and 2.8); "
+                f"holds if the interval is at 5x or more. {differs}"
+            ),
+        )  # fmt: skip
 
 
 def _priorities(table: _Table, size: Size, differs: str) -> Iterable[Claim]:
