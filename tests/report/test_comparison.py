@@ -125,7 +125,19 @@ def test_metrics_that_do_not_fit_the_terminal_are_named(width, metrics):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.12345, "0.123"), (1234.5, "1,234"), (0, "0"), (math.nan, "–"), (-0.0512, "-0.0512"), (3e-6, "3.00e-06")],
+    [
+        (0.12345, "0.123"),
+        (1234.5, "1,234"),
+        (0, "0"),
+        (math.nan, "–"),
+        (-0.0512, "-0.0512"),
+        (3e-6, "3.00e-06"),
+        (9_876_543, "9,876,543"),
+        (12_345_678, "12.3 M"),
+        (-144_627_990_528, "-145 G"),
+        (11.7e12, "11.7 T"),
+        (5.5e15, "5,500 T"),
+    ],  # fmt: skip
 )
 def test_numbers(value, text):
     assert metrics.number(value) == text
@@ -133,6 +145,7 @@ def test_numbers(value, text):
 
 def test_an_interval_is_rounded_like_its_mean():
     assert metrics.number(0.0214, like=0.448) == "0.021"
+    assert metrics.number(3e6, like=4.5e7) == "3.0 M"
 
 
 def test_metric_names_are_read():

@@ -96,7 +96,7 @@ def choose(available: Sequence[str], wanted: Iterable[str] | None = None, limit:
 
 
 def number(value: float, like: float | None = None) -> str:
-    """Three significant digits, thousands parted; a dash for what is not a number.
+    """Three significant digits, thousands parted, from ten millions on with M, G or T; a dash for what is not a number.
 
     Args:
         value: what to write.
@@ -109,6 +109,9 @@ def number(value: float, like: float | None = None) -> str:
         return "0"
     if size < 1e-4:
         return f"{value:.2e}"
+    for unit, name in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if size >= max(unit, 1e7):
+            return f"{number(value / unit, size / unit)} {name}"
     return f"{value:,.{max(0, 2 - math.floor(math.log10(size)))}f}"
 
 
