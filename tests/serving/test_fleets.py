@@ -62,6 +62,6 @@ def test_mistakes_are_told_in_one_sentence(spec, sentence):
 def test_fields_of_an_instance_can_be_set_in_brackets():
     one, two = fleet("llama-7b/a10(prefix_cache=True, blocks=300) + llama-7b/a10").kinds
     assert (one.prefix_cache, one.blocks) == (True, 300)
-    assert (two.prefix_cache, two.blocks) == (False, 825)
+    assert (two.prefix_cache, two.blocks) == (False, 785)
     with pytest.raises(UnknownName, match="did you mean blocks"):
         fleet("llama-7b/a10(block=300)")

@@ -21,11 +21,11 @@ def milliseconds(instance: Instance, decoding: int, kv: int, prompt: int = 0) ->
     return 1e3 * instance.cost.step(decoding, kv, [(prompt, 0)] if prompt else [])
 
 
-def test_llama_7b_on_a10_has_the_constants_tuned_to_the_published_request_means():
+def test_llama_7b_on_a10_has_the_constants_fitted_to_the_published_request_means():
     a10 = preset("llama-7b/a10")
-    assert milliseconds(a10, 10, 5000) == pytest.approx(38.3 + 0.44 * 10 + 0.00103 * 5000)
-    assert milliseconds(a10, 0, 0, 1000) == pytest.approx(5.6 + 95 + 0.27 * 1000 + 5.1e-6 * 1000**2)
-    assert (a10.blocks, a10.prefill, a10.max_batched_tokens, a10.kv_bytes) == (825, "whole", 12800, 2**19)
+    assert milliseconds(a10, 10, 5000) == pytest.approx(35.65 + 0.743 * 10 + 0.00113 * 5000)
+    assert milliseconds(a10, 0, 0, 1000) == pytest.approx(5.6 + 11.4 + 0.243 * 1000 + 2.1e-5 * 1000**2)
+    assert (a10.blocks, a10.prefill, a10.max_batched_tokens, a10.kv_bytes) == (785, "whole", 12800, 2**19)
 
 
 def test_llama_30b_on_four_a10_keeps_the_published_lines():
