@@ -137,7 +137,7 @@ def test_metrics_that_do_not_fit_the_terminal_are_named(width, metrics):
         (-144_627_990_528, "-145 G"),
         (11.7e12, "11.7 T"),
         (5.5e15, "5,500 T"),
-    ],  # fmt: skip
+    ],
 )
 def test_numbers(value, text):
     assert metrics.number(value) == text
