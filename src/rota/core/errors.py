@@ -91,6 +91,12 @@ EXTRAS = {
     "scipy": "fit",
     "sklearn": "fit",
     "ray": "ray",
+    "torch": "train",
+    "transformers": "frameworks",
+    "trl": "frameworks",
+    "optax": "frameworks",
+    "keras": "frameworks",
+    "timm": "frameworks",
 }
 
 

@@ -1,0 +1,519 @@
+"""Schedules: pure functions of the step, with an algebra.
+
+A schedule answers `schedule(step, total)`: the factor of the base learning rate at `step` of a run of `total` steps, 0 <= step
+<= total. It keeps no state, so that any step costs the same, and a run that was stopped goes on with the very same numbers.
+
+    plan = (warmup(0.05) >> rex()).over(10_000)
+    plan(0), plan(5_000), plan.table()
+
+`>>` puts schedules one after the other, `*` multiplies, `floor`, `clip` and `between` bound, `lasting` gives a part its length,
+`sample` holds values between refreshes, `stretch` changes the budget of a run under way. `repr` can be typed back.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rota.core.errors import InputError, RotaError
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+Floats = NDArray[np.float64]
+Length = int | float
+"""Steps if an int, a share of the run if a float in [0, 1]."""
+
+
+class NoClosedForm(RotaError):
+    """The inverse or the integral of this schedule has no closed form."""
+
+
+class Schedule(ABC):
+    """A factor for every step of a run. Subclasses are frozen dataclasses that know their value at real-valued steps."""
+
+    @abstractmethod
+    def value(self, step: Floats, total: float) -> Floats:
+        """Factors at `step`, within [0, `total`]; unchecked."""
+
+    def integral_to(self, step: float, total: float) -> float:
+        """Closed form of the integral of the factor from 0 to `step`; unchecked.
+
+        Raises:
+            NoClosedForm: there is none.
+        """
+        raise NoClosedForm(f"{self!r} has no closed integral")
+
+    def first(self, factor: float, total: float) -> float:
+        """Closed form of the first step at which a falling schedule is down to `factor`; unchecked.
+
+        Raises:
+            NoClosedForm: there is none.
+        """
+        raise NoClosedForm(f"{self!r} has no closed inverse")
+
+    @overload
+    def __call__(self, step: int | float, total: Length) -> float: ...
+    @overload
+    def __call__(self, step: Floats, total: Length) -> Floats: ...
+    def __call__(self, step: ArrayLike, total: Length) -> float | Floats:
+        """The factor at a step (or an array of them) of a run of `total` steps.
+
+        Raises:
+            InputError: a step outside [0, total], or a total that is not positive.
+        """
+        at = np.asarray(step, np.float64)
+        check_total(total)
+        outside = ~((at >= 0) & (at <= total))
+        if outside.any():
+            raise InputError("step", f"{at[outside].flat[0]:g}", f"one from 0 to {total:g}, the length of the run")
+        found = self.value(at, float(total))
+        return float(found) if at.ndim == 0 else found
+
+    def over(self, total: int) -> Plan:
+        """This schedule for a run of `total` steps."""
+        return Plan(self, total)
+
+    def table(self, total: int) -> Floats:
+        """(total,) the factors of every step of a run."""
+        return self.over(total).table()
+
+    def integral(self, start: float, end: float, total: Length) -> float:
+        """Integral of the factor over the steps from `start` to `end`, in closed form.
+
+        Raises:
+            NoClosedForm: there is none.
+            InputError: steps outside the run, or in the wrong order.
+        """
+        check_total(total)
+        if not 0 <= start <= end <= total:
+            raise InputError("integral", f"from {start:g} to {end:g}", f"ascending steps from 0 to {total:g}")
+        return self.integral_to(end, float(total)) - self.integral_to(start, float(total))
+
+    def inverse(self, factor: float, total: Length) -> float:
+        """The first (real-valued) step at which a falling schedule is down to `factor`, in closed form.
+
+        Raises:
+            NoClosedForm: there is none.
+            InputError: the schedule never has that factor.
+        """
+        check_total(total)
+        at = self.first(float(factor), float(total))
+        if not 0 <= at <= total:
+            low, high = self(total, total), self(0, total)
+            raise InputError("factor", f"{factor:g}", f"one that the schedule has, from {low:g} to {high:g}")
+        return at
+
+    # -- the algebra
+
+    def __rshift__(self, other: Schedule) -> Schedule:
+        """This schedule for its length, then `other`."""
+        return Sequence((*_parts(self), *_parts(other))) if isinstance(other, Schedule) else NotImplemented
+
+    def __mul__(self, other: Schedule | float) -> Schedule:
+        """The product with a schedule, or with a number."""
+        if isinstance(other, Schedule):
+            return Product(self, other)
+        return Scaled(self, _number("factor", other))
+
+    def __rmul__(self, other: float) -> Schedule:
+        return self * other
+
+    def floor(self, least: float) -> Schedule:
+        """Never below `least`."""
+        return Clipped(self, _number("floor", least), None)
+
+    def clip(self, least: float, most: float) -> Schedule:
+        """Never below `least` nor above `most`."""
+        if not _number("clip", least) <= _number("clip", most):
+            raise InputError("clip", f"({least:g}, {most:g})", "bounds in ascending order")
+        return Clipped(self, float(least), float(most))
+
+    def between(self, low: float, high: float = 1.0) -> Schedule:
+        """Factors 0..1 mapped to `low`..`high`, so that the shape is kept (`floor` cuts it off)."""
+        return Mapped(self, _number("between", low), _number("between", high))
+
+    def lasting(self, length: Length) -> Schedule:
+        """This schedule for `length` of a sequence: steps if an int, a share of the whole run if a float."""
+        return Lasting(self, check_length("lasting", length))
+
+    def sample(self, every: Length | tuple[float, ...] | list[float]) -> Schedule:
+        """Values held from one refresh to the next: every so many steps (int), every such share (float), or at given shares.
+
+        REX's paper separates a schedule into a profile and a sampling rate: `rex().sample([0.5, 0.75])`.
+        """
+        return Sampled(self, tuple(float(x) for x in every) if isinstance(every, tuple | list) else every)
+
+    def stretch(self, at: int, total: int) -> Schedule:
+        """For a run planned over `total` steps whose budget changes at step `at`: what is left is spread over what is left."""
+        return Stretched(self, at, total)
+
+    # -- text
+
+    def to_json(self) -> str:
+        """The schedule as JSON; `from_json` gives it back."""
+        return json.dumps({"rota_schedule": 1, "schedule": repr(self)})
+
+    @staticmethod
+    def from_json(text: str) -> Schedule:
+        """The schedule that `to_json` wrote.
+
+        Raises:
+            InputError: the text is something else.
+        """
+        from rota.training.spelling import schedule
+
+        try:
+            found = json.loads(text)
+            spelt = found["schedule"] if found["rota_schedule"] == 1 else None
+        except (ValueError, TypeError, KeyError):
+            spelt = None
+        if not isinstance(spelt, str):
+            raise InputError("schedule", repr(text[:60]), "JSON that Schedule.to_json wrote")
+        return schedule(spelt)
+
+    def plot(self, total: int = 1000) -> Figure:
+        """A Plotly figure of the factor over the run."""
+        from rota.training.pictures import figure
+
+        return figure({repr(self): self}, total)
+
+    def __str__(self) -> str:
+        return repr(self)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A schedule bound to a run of `total` steps: `plan(step)` is the factor. Iterating gives the factor of every step."""
+
+    schedule: Schedule
+    total: int
+
+    def __post_init__(self) -> None:
+        check_total(self.total)
+        self.schedule(0, self.total)
+
+    def __call__(self, step: int | float) -> float:
+        """The factor at `step`; see `Schedule.__call__`."""
+        return self.schedule(step, self.total)
+
+    def table(self) -> Floats:
+        """(total,) factors of the steps 0 .. total - 1."""
+        return self.schedule(np.arange(self.total, dtype=np.float64), self.total)
+
+    def stretched(self, at: int, total: int) -> Plan:
+        """The plan of a run whose budget becomes `total` at step `at`: nothing changes before, what is left is spread."""
+        return Plan(self.schedule.stretch(at, self.total), total)
+
+    def __iter__(self) -> Iterator[float]:
+        return iter(self.table().tolist())
+
+    def __len__(self) -> int:
+        return self.total
+
+
+class Shape(Schedule):
+    """A member of the family, written as a call: its name, and the arguments that are not the usual ones."""
+
+    spelt: ClassVar[str]
+
+    def __repr__(self) -> str:
+        given = [f for f in fields(self) if f.default != getattr(self, f.name)]  # type: ignore[arg-type]
+        words = [repr(getattr(self, f.name)) if k == 0 and f is fields(self)[0] else f"{f.name}={getattr(self, f.name)!r}"  # type: ignore[arg-type]
+                 for k, f in enumerate(given)]  # fmt: skip
+        return f"{self.spelt}({', '.join(words)})"
+
+
+@dataclass(frozen=True, repr=False)
+class Sequence(Schedule):
+    """Parts one after the other. Every part but one says how long it lasts; that one takes what is left."""
+
+    parts: tuple[Schedule, ...]
+
+    def __post_init__(self) -> None:
+        lengths = [getattr(part, "length", None) for part in self.parts]
+        if lengths.count(None) > 1:
+            loose = [repr(part) for part, length in zip(self.parts, lengths, strict=True) if length is None]
+            raise InputError(
+                "sequence", f"{' and '.join(loose)} without a length", "one such part; give others .lasting(...)"
+            )
+        shares = sum(length for length in lengths if isinstance(length, float))
+        if shares > 1 + 1e-12:
+            raise InputError("sequence", f"parts that last {shares:g} of the run", "at most 1")
+
+    def bounds(self, total: float) -> Floats:
+        """(parts + 1,) the steps at which the parts begin, and the end of the last.
+
+        Raises:
+            InputError: the parts are longer than the run.
+        """
+        known = [getattr(part, "length", None) for part in self.parts]
+        steps = [np.nan if n is None else n * total if isinstance(n, float) else float(n) for n in known]
+        left = total - float(np.nansum(steps))
+        if left < -1e-9 * total:
+            raise InputError(
+                "sequence", f"parts of {total - left:g} steps", f"at most {total:g}, the length of the run"
+            )
+        steps = [max(left, 0.0) if np.isnan(n) else n for n in steps]
+        return np.concatenate([[0.0], np.cumsum(steps)])
+
+    def value(self, step: Floats, total: float) -> Floats:
+        """Each step by the part it falls into; the last value stays if the parts are shorter than the run."""
+        bounds = self.bounds(total)
+        which = np.clip(np.searchsorted(bounds, step, side="right") - 1, 0, len(self.parts) - 1)
+        lengths = np.diff(bounds)
+        while (lengths[which] == 0).any() and (which > 0).any():
+            empty = (lengths[which] == 0) & (which > 0)
+            which = np.where(empty, which - 1, which)
+        found = np.empty_like(step)
+        for k, part in enumerate(self.parts):
+            here = which == k
+            if here.any():
+                own = _own(part)
+                length = max(lengths[k], np.finfo(float).tiny)
+                found[here] = own.value(np.minimum(step[here] - bounds[k], length), length)
+        return found
+
+    def integral_to(self, step: float, total: float) -> float:
+        """The parts' integrals, summed."""
+        bounds, area = self.bounds(total), 0.0
+        for k, part in enumerate(self.parts):
+            length = bounds[k + 1] - bounds[k]
+            if length > 0 and step > bounds[k]:
+                area += _own(part).integral_to(min(step - bounds[k], length), length)
+        beyond = step - bounds[-1]
+        return area + (beyond * float(self.value(np.array(bounds[-1]), total)) if beyond > 0 else 0.0)
+
+    def __repr__(self) -> str:
+        return " >> ".join(_bracketed(part) for part in self.parts)
+
+
+@dataclass(frozen=True, repr=False)
+class Lasting(Schedule):
+    """A schedule that lasts `length` of a sequence."""
+
+    inner: Schedule
+    length: Length
+
+    def value(self, step: Floats, total: float) -> Floats:
+        """Of the inner schedule."""
+        return self.inner.value(step, total)
+
+    def integral_to(self, step: float, total: float) -> float:
+        """Of the inner schedule."""
+        return self.inner.integral_to(step, total)
+
+    def first(self, factor: float, total: float) -> float:
+        """Of the inner schedule."""
+        return self.inner.first(factor, total)
+
+    def __repr__(self) -> str:
+        return f"{_bracketed(self.inner)}.lasting({self.length!r})"
+
+
+@dataclass(frozen=True, repr=False)
+class Product(Schedule):
+    """The product of two schedules over the same run."""
+
+    left: Schedule
+    right: Schedule
+
+    def value(self, step: Floats, total: float) -> Floats:
+        """Both values, multiplied."""
+        return self.left.value(step, total) * self.right.value(step, total)
+
+    def __repr__(self) -> str:
+        return f"{_bracketed(self.left)} * {_bracketed(self.right)}"
+
+
+@dataclass(frozen=True, repr=False)
+class Scaled(Schedule):
+    """A schedule times a number."""
+
+    inner: Schedule
+    by: float
+
+    def value(self, step: Floats, total: float) -> Floats:
+        """The inner value, scaled."""
+        return self.inner.value(step, total) * self.by
+
+    def integral_to(self, step: float, total: float) -> float:
+        """The inner integral, scaled."""
+        return self.inner.integral_to(step, total) * self.by
+
+    def first(self, factor: float, total: float) -> float:
+        """Where the inner schedule has the factor over the number."""
+        return self.inner.first(factor / self.by, total) if self.by > 0 else super().first(factor, total)
+
+    def __repr__(self) -> str:
+        return f"{self.by!r} * {_bracketed(self.inner)}"
+
+
+@dataclass(frozen=True, repr=False)
+class Mapped(Schedule):
+    """Factors 0..1 mapped to `low`..`high`."""
+
+    inner: Schedule
+    low: float
+    high: float = 1.0
+
+    def value(self, step: Floats, total: float) -> Floats:
+        """low + (high - low) x the inner value."""
+        return self.low + (self.high - self.low) * self.inner.value(step, total)
+
+    def integral_to(self, step: float, total: float) -> float:
+        """The same map of the integral."""
+        return self.low * step + (self.high - self.low) * self.inner.integral_to(step, total)
+
+    def first(self, factor: float, total: float) -> float:
+        """The map backward."""
+        if self.high <= self.low:
+            return super().first(factor, total)
+        return self.inner.first((factor - self.low) / (self.high - self.low), total)
+
+    def __repr__(self) -> str:
+        most = "" if self.high == 1 else f", {self.high!r}"
+        return f"{_bracketed(self.inner)}.between({self.low!r}{most})"
+
+
+@dataclass(frozen=True, repr=False)
+class Clipped(Schedule):
+    """A schedule held within bounds; `most` None: no upper one."""
+
+    inner: Schedule
+    least: float
+    most: float | None
+
+    def value(self, step: Floats, total: float) -> Floats:
+        """The inner value, cut off."""
+        return np.clip(self.inner.value(step, total), self.least, self.most)
+
+    def __repr__(self) -> str:
+        call = f"floor({self.least!r})" if self.most is None else f"clip({self.least!r}, {self.most!r})"
+        return f"{_bracketed(self.inner)}.{call}"
+
+
+@dataclass(frozen=True, repr=False)
+class Sampled(Schedule):
+    """A schedule whose value is refreshed now and then, and held in between."""
+
+    inner: Schedule
+    every: Length | tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.every, tuple):
+            good = (
+                all(0 < x < 1 for x in self.every) and list(self.every) == sorted(set(self.every)) and bool(self.every)
+            )
+            if not good:
+                raise InputError("sample", repr(list(self.every)), "ascending shares of the run, each in (0, 1)")
+        elif check_length("sample", self.every) == 0:
+            raise InputError("sample", repr(self.every), "a step count >= 1, a share in (0, 1], or a list of shares")
+
+    def value(self, step: Floats, total: float) -> Floats:
+        """The inner value at the last refresh by `step`."""
+        if isinstance(self.every, tuple):
+            marks = np.array([0.0, *self.every]) * total
+            held = marks[np.searchsorted(marks, step, side="right") - 1]
+        else:
+            length = self.every * total if isinstance(self.every, float) else float(self.every)
+            held = np.floor(step / length + 1e-9) * length
+        return self.inner.value(np.clip(held, 0.0, total), total)
+
+    def __repr__(self) -> str:
+        every = list(self.every) if isinstance(self.every, tuple) else self.every
+        return f"{_bracketed(self.inner)}.sample({every!r})"
+
+
+@dataclass(frozen=True, repr=False)
+class Stretched(Schedule):
+    """A schedule planned over `planned` steps, of which those after `at` are spread over what the run has left."""
+
+    inner: Schedule
+    at: int
+    planned: int
+
+    def __post_init__(self) -> None:
+        check_total(self.planned)
+        if not 0 <= self.at < self.planned:
+            raise InputError(
+                "stretch", f"at step {self.at}", f"a step from 0 to {self.planned - 1}, before the planned end"
+            )
+
+    def value(self, step: Floats, total: float) -> Floats:
+        """Up to `at` as planned; then the rest of the plan at another pace."""
+        return self.inner.value(np.minimum(self._moment(step, total), self.planned), float(self.planned))
+
+    def integral_to(self, step: float, total: float) -> float:
+        """Two pieces: as planned, then at the other pace."""
+        planned = float(self.planned)
+        before = self.inner.integral_to(min(step, self.at), planned)
+        if step <= self.at:
+            return before
+        pace = (planned - self.at) / (self._checked(total) - self.at)
+        moment = self.at + (step - self.at) * pace
+        return before + (self.inner.integral_to(moment, planned) - before) / pace
+
+    def first(self, factor: float, total: float) -> float:
+        """The planned step, at the pace of its piece."""
+        moment = self.inner.first(factor, float(self.planned))
+        pace = (self.planned - self.at) / (self._checked(total) - self.at)
+        return moment if moment <= self.at else self.at + (moment - self.at) / pace
+
+    def _moment(self, step: Floats, total: float) -> Floats:
+        pace = (self.planned - self.at) / (self._checked(total) - self.at)
+        return np.where(step <= self.at, step, self.at + (step - self.at) * pace)
+
+    def _checked(self, total: float) -> float:
+        if total <= self.at:
+            raise InputError("total", f"{total:g}", f"more than {self.at}, the step at which the budget changed")
+        return total
+
+    def __repr__(self) -> str:
+        return f"{_bracketed(self.inner)}.stretch(at={self.at}, total={self.planned})"
+
+
+def check_total(total: object) -> None:
+    """Raise InputError unless `total` is a positive, finite number of steps."""
+    good = isinstance(total, int | float | np.integer | np.floating) and not isinstance(total, bool)
+    if not good or not 0 < float(total) < np.inf:  # type: ignore[arg-type]
+        raise InputError("total", repr(total), "a number of steps > 0")
+
+
+def check_length(where: str, length: Length) -> Length:
+    """`length` if it is a step count >= 0 or a share in [0, 1].
+
+    Raises:
+        InputError: it is neither.
+    """
+    if isinstance(length, bool) or not isinstance(length, int | float):
+        raise InputError(where, repr(length), "steps (an int) or a share of the run (a float)")
+    if not (length >= 0 if isinstance(length, int) else 0 <= length <= 1):
+        raise InputError(where, repr(length), "a step count >= 0, or a share from 0.0 to 1.0")
+    return length
+
+
+def _number(where: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.floating) or not np.isfinite(value):
+        raise InputError(where, repr(value), "a finite number")
+    return float(value)
+
+
+def _parts(schedule: Schedule) -> tuple[Schedule, ...]:
+    return schedule.parts if isinstance(schedule, Sequence) else (schedule,)
+
+
+def _own(part: Schedule) -> Schedule:
+    return part.inner if isinstance(part, Lasting) else part
+
+
+def _bracketed(schedule: Schedule) -> str:
+    """As an operand: sums of parts and products in brackets."""
+    plain = not isinstance(schedule, Sequence | Product | Scaled)
+    return repr(schedule) if plain else f"({schedule!r})"
