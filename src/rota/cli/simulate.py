@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json as jsonlib
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
+
+if TYPE_CHECKING:
+    from rota.serving.settings import Outcome
 
 app = App(name="simulate")
 Flag = Parameter(negative=())
@@ -68,6 +71,16 @@ def simulate(
         policies = dict(run.policies)
     if check:
         run.check()
+    written = _write(run, perfetto, parquet, report)
+    metrics = {name: value for name, value in run.metrics.items() if value == value}
+    if json:
+        told = {"workload": workload, "fleet": fleet, "policies": policies, "seed": seed, "metrics": metrics}
+        print(jsonlib.dumps(told, indent=2))
+    else:
+        _show(run, metrics, written)
+
+
+def _write(run: Outcome, perfetto: Path | None, parquet: Path | None, report: Path | None) -> list[Path]:
     if perfetto is not None:
         run.timeline.to_perfetto(perfetto)
     if parquet is not None:
@@ -77,14 +90,10 @@ def simulate(
 
         with atomic_write(report) as file:
             file.write(run.timeline.gantt().to_html(include_plotlyjs="inline").encode())
-    metrics = {name: value for name, value in run.metrics.items() if value == value}
-    if json:
-        print(
-            jsonlib.dumps(
-                {"workload": workload, "fleet": fleet, "policies": policies, "seed": seed, "metrics": metrics}, indent=2
-            )
-        )
-        return
+    return [path for path in (perfetto, parquet, report) if path is not None]
+
+
+def _show(run: Outcome, metrics: dict[str, float], written: list[Path]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -92,6 +101,5 @@ def simulate(
     for name, value in metrics.items():
         table.add_row(name, f"{value:.5g}")
     Console().print(repr(run), table, sep="\n", highlight=False)
-    for path in (perfetto, parquet, report):
-        if path is not None:
-            print(f"written: {path.resolve()}")
+    for path in written:
+        print(f"written: {path.resolve()}")

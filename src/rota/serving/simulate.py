@@ -1,7 +1,7 @@
 """The clockwork of a fleet: arrivals, decisions and moves between the instants at which an engine needs one.
 
 The engines themselves run in `kernels/`, from boundary to boundary; this driver goes from decision to decision. It knows
-no policy by name: it builds the views of `views.py`, asks, and applies the answer.
+no policy by name: it asks with the views that `sights.py` builds, and applies the answer.
 """
 
 from __future__ import annotations
