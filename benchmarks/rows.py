@@ -63,7 +63,7 @@ def show(rows: Sequence[Row], as_json: bool) -> None:
 
 def machine() -> str:
     """This machine in words, with how busy it was."""
-    busy = f"{os.getloadavg()[0]:.0f} processes wanted to run in the last minute"
+    busy = f"load average {os.getloadavg()[0]:.1f}"
     return (
         f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}; {busy}"
     )

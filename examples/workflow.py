@@ -1,6 +1,7 @@
 """Requests that wait for others: an agent that plans, calls three tools at once, and puts their answers together.
 
-A row with a `parent` arrives `think` seconds after that request has ended, so a slow fleet also slows what is asked of it.
+A row with a `parent` arrives `think` seconds after that request, and all that it joins, have ended, so a slow fleet also slows what
+is asked of it.
 
 python examples/workflow.py [tasks]
 """
@@ -14,7 +15,8 @@ from rota.serving.presets import preset
 from rota.serving.run import Run
 
 STEPS = ("plan", "tool", "tool", "tool", "answer")
-PARENT = (-1, 0, 0, 0, 3)  # the answer follows the last tool's call; a row has one parent
+PARENT = (-1, 0, 0, 0, 3)
+JOINS = ((4, 1), (4, 2))  # the answer waits for the other two calls as well
 PROMPT = (600, 900, 900, 900, 2400)
 OUTPUT = (150, 80, 80, 120, 400)
 THINK = (0.0, 0.2, 0.2, 1.5, 0.1)  # seconds that the tools take
@@ -25,9 +27,10 @@ def agents(tasks: int, rate: float, seed: int = 0) -> rota.Workload:
     begin = np.random.default_rng(seed).exponential(1 / rate, tasks).cumsum()
     first = len(STEPS) * np.repeat(np.arange(tasks), len(STEPS))
     parent = np.tile(PARENT, tasks)
+    joins = len(STEPS) * np.arange(tasks)[:, None, None] + np.array(JOINS)
     return rota.Workload.of(
         np.repeat(begin, len(STEPS)), np.tile(PROMPT, tasks), np.tile(OUTPUT, tasks), name="agents",
-        parent=np.where(parent < 0, -1, first + parent), think=np.tile(THINK, tasks),
+        parent=np.where(parent < 0, -1, first + parent), joins=joins.reshape(-1, 2), think=np.tile(THINK, tasks),
         session=first // len(STEPS), turn=np.tile(np.arange(len(STEPS)), tasks),
     )  # fmt: skip
 

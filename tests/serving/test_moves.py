@@ -139,6 +139,26 @@ def test_disaggregated_requests_that_find_an_end_busy_move_later():
     assert violations(run) == []
 
 
+def test_who_is_asked_again_sees_the_fleet_as_the_move_left_it():
+    """A move that ends frees memory on its source: the view that the next decision gets says so."""
+    w = Workload.of(np.zeros(8), np.full(8, 40), np.full(8, 400))
+    seen = []
+
+    def note(kind, views, _):
+        if kind == "reschedule.target":
+            view = views[2]
+            now = sim.engines.report(view.now)
+            seen.append(
+                all((getattr(view, name) == now[name]).all() for name in ("free", "running", "waiting", "kv_tokens"))
+            )
+
+    policies = chosen({"dispatch": "prefill-pool", "reschedule": "disaggregate"}, 0, w)
+    sim = Simulation(fleet(3, blocks=400), w, policies, note)
+    sim.run()
+    assert len(seen) == 8
+    assert all(seen)
+
+
 @pytest.mark.parametrize("preempt", ["recompute", "swap"])
 @pytest.mark.parametrize("cache", [False, True])
 @pytest.mark.parametrize("spec", ["llumnix(interval=0.05)", "balanced(interval=0.05)", "disaggregate"])

@@ -88,6 +88,12 @@ def test_a_fleet_has_load_over_time() -> None:
     [
         (spec({"swap": "reuse"}, fleet="2 x llama-3-8b/a10"), "2 instances"),
         (spec({"swap": "reuse"}, fleet="llama-3-8b/a10(blocks=4)"), "KV memory"),
+        (spec({"swap": "reuse"}, fleet={"instances": "llama-3-8b/a10", "startup": 3.0}), "startup"),
+        (
+            {**OFFLINE, "policies": {"residency": "dense"}, "fleet": {"instances": "opt-13b/v100-32gb", "blocks": 5}},
+            "blocks",
+        ),
+        ({**OFFLINE, "policies": {"residency": "dense"}, "fleet": {"name": "x"}}, "MODEL/DEVICE"),
         ({**OFFLINE, "policies": {"residency": "dense"}, "workload": CHAT}, "offline"),
         ({**OFFLINE, "policies": {"residency": "dense"}, "workload": "offline(size=3)"}, "batch"),
         ({**OFFLINE, "policies": {"residency": "dense"}, "workload": "offline(batch=2.5)"}, "whole number"),
@@ -111,3 +117,15 @@ def test_a_study_may_hold_two_settings_side_by_side_only_where_both_fit() -> Non
     assert all("ttft_mean" in row.metrics for row in results.rows)
     with pytest.raises(InputError, match=r"\[\[fleet\]\]: fleet"):
         compare({**study, "fleet": [{"instances": "2 x llama-3-8b/a10"}]}, jobs=1, progress=False)
+
+
+def test_a_study_of_residency() -> None:
+    study = {
+        "seeds": 1,
+        "workload": [{"use": OFFLINE["workload"]}],
+        "fleet": [{"instances": OFFLINE["fleet"], "name": "one V100"}],
+        "policies": [{"residency": "static-split"}, {"residency": "block-swap"}],
+    }
+    results = compare(study, jobs=1, progress=False)
+    assert [row.labels["fleet"] for row in results.rows] == ["one V100"] * 2
+    assert all(row.metrics["throughput_tps"] > 0 for row in results.rows)

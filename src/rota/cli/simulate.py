@@ -37,14 +37,17 @@ def simulate(
     check: Annotated[bool, Flag] = False,
     json: Annotated[bool, Flag] = False,
 ) -> None:
-    """Simulate one fleet under one workload and print every metric.
+    """Simulate one fleet, engine or offline batch under one workload and print every metric.
 
     Args:
         workload: a workload by name, e.g. "llumnix(trace='L-L', rate=3.0, n=2000)", or the path of a trace; with
             --residency, "offline(batch=64, prompt=128, output=512)".
         fleet: e.g. "16 x llama-7b/a10"; several kinds with +; with --residency a model and a device, "opt-30b/h100-80gb".
-        dispatch, reschedule, scale, order, preempt: policies of a fleet (see `rota list`); left out: round-robin, none,
-            fixed, fcfs, recompute.
+        dispatch: where a request of a fleet goes (see `rota list`); round-robin if left out.
+        reschedule: which running requests move; none.
+        scale: how many instances run; fixed.
+        order: who goes first in an instance's queue; fcfs.
+        preempt: what a request that must give up its memory does; recompute.
         lengths: a length predictor.
         swap: how KV is swapped on one engine (--fleet "1 x ...") whose priorities change, e.g. reuse or block-groups.
         priorities: how they change, e.g. "markov(frequency=0.04)" (the default) or "random(frequency=0.02)".

@@ -3,8 +3,8 @@
 The set-up is that of the paper: 16 instances of LLaMA-7B on A10 (preset `llama-7b/a10`), traces of 10,000 requests from the
 generator of the artifact. What the paper measured on GPUs is simulated here. The artifact's client draws every trace with one and
 the same seed, so the paper's requests can be had to the token (`llumnix(published=True)`): request means are compared on them, and
-seeds vary only the milliseconds that the client adds. Orders and tails are judged on draws of our own as well. The constants of the
-step cost were fitted to 14 of the 30 request means of Fig. 11 that the data folder holds (`benchmarks/fit_llumnix.py`).
+seeds vary only the milliseconds that the client adds. Orders and priorities are judged on draws of our own, the tail on both. The
+constants of the step cost were fitted to 14 of the 30 request means of Fig. 11 that the data folder holds (`benchmarks/fit_llumnix.py`).
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ THRESHOLD = {"M-M": 10, "S-L": 10}
 """Freeness at which an instance sheds load, from the artifact's scripts; 3 elsewhere."""
 
 REPORTS = {"counts_sent": False, "report_interval": 0.1}
-"""What the global scheduler knows: instances report as they were up to 0.1 s ago, and what it sent since is not counted. The first is an
-assumption that makes waiting times of Figs 11 and 13 come out; the second is how the artifact is written."""
+"""What the global scheduler knows: what it sent since a report is not counted, as in the artifact, and reports are up to 0.1 s old, an
+assumption that makes the waiting times of Figs 11 and 13 come out."""
 
 FIRST_SEED = 7000
 """Seeds of the experiment; those from 0 on and from 1000 on were used for tuning."""
@@ -239,7 +239,7 @@ def _orders(table: _Table, size: Size, differs: str) -> Iterable[Claim]:
         )
         yield stated.measured(
             least.value, (least.low, least.high), verdict((least.low, least.high), at_least=1.0), baseline=figures,
-            differs=f"Measured is the smaller of the two ratios at {rate:g} req/s ({means}). {differs}",
+            differs=f"Draws of our own. Measured is the smaller of the two ratios at {rate:g} req/s ({means}). {differs}",
         )  # fmt: skip
 
 
@@ -260,14 +260,19 @@ def _means(table: _Table, size: Size, differs: str) -> Iterable[Claim]:
         spoken = ", ".join(f"{n} {x:g}: {np.median(r):.2f}" for (n, x), r in ratios.items())
         yield stated.measured(
             far.value, (far.low, far.high), word,
-            differs=f"The paper's own requests: {close} of {len(ratios)} points within 15 % ({spoken}). {_which(trace)} {differs}",
+            differs=f"{_whose(size)}: {close} of {len(ratios)} points within 15 % ({spoken}). {_which(trace)} {differs}",
         )  # fmt: skip
+
+
+def _whose(size: Size) -> str:
+    return "The paper's own requests" if size.requests == FULL.requests else "The paper's laws and seed, fewer requests"
 
 
 def _which(trace: str) -> str:
     if trace not in FITTED:
         return "Worst point shown. Not fitted to."
-    rates = " and ".join(f"{rate:g}" for rate in FITTED[trace])
+    *most, last = (f"{rate:g}" for rate in FITTED[trace])
+    rates = f"{', '.join(most)} and {last}"
     return f"Worst point shown. The constants were fitted to the points at {rates} req/s, not to the others."
 
 
@@ -289,7 +294,7 @@ def _tails(table: _Table, differs: str) -> Iterable[Claim]:
         (
             TAIL,
             "published",
-            "The paper's own requests; seeds vary the client's milliseconds. Its authors' re-run gave 15.6x",
+            "The paper's own requests; seeds vary the client's milliseconds. The authors' own re-run gave 15.6x",
         ),
         (TAIL_ELSEWHERE, "latency", "Ten thousand other requests a seed, some of which load the fleet more"),
     ):

@@ -12,8 +12,8 @@ from rota.serving.kernels.state import (
     DYNAMIC,
     GROW,
     NOTIFY_FIRST,
-    QUIET,
     REPORT,
+    ROWS,
     TRACK_SERVICE,
     WHERE,
     WHO,
@@ -48,9 +48,12 @@ class Engines:
         If `reporting` and nothing came up, `out` (REPORT, one an instance) then holds what each instance reports at `until`.
         """
         while (reason := entry.advance(self.handle, until, out, reporting)) == GROW:
-            self.state = build.larger(self.state)
-            self.handle = handle(self.state)
-        return int(reason) if reason != QUIET else QUIET
+            self._grow()
+        return int(reason)
+
+    def _grow(self) -> None:
+        self.state = build.larger(self.state)
+        self.handle = handle(self.state)
 
     def news(self) -> tuple[int, list[int]]:
         """After NOTIFY: the instance, and its requests that ended, got their first token or left the batch, ascending."""
@@ -71,6 +74,8 @@ class Engines:
 
     def withdraw(self, request: int, now: float) -> None:
         """Take a waiting request back from its instance."""
+        if self.totals[ROWS] == len(self.state.rows):
+            self._grow()
         entry.withdraw(self.handle, request, now)
 
     def report(self, now: float, out: NDArray[np.void] | None = None) -> NDArray[np.void]:

@@ -398,8 +398,8 @@ class Fleet:
         initial: how many are on at time 0 (default: all).
         startup: seconds from the decision to start an instance until it serves.
         report_interval: seconds between the status reports that policies see; 0 means after every step.
-        counts_sent: whether policies are told what was dispatched since a report. Llumnix's artifact is not, so that
-            requests that come within a step herd together.
+        counts_sent: whether policies are told what was dispatched since a report (`sent*` of the view). Llumnix's artifact
+            does not count it, so that requests that come within a step herd together.
         name: what the fleet is called in tables.
     """
 

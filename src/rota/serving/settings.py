@@ -27,7 +27,8 @@ from rota.serving.service import check_sizes
 from rota.serving.simulate import DEFAULTS, simulate
 from rota.serving.workloads import by_name
 
-PRIORITIES = "markov(frequency=0.04)"
+FREQUENCY = 0.04
+PRIORITIES = f"markov(frequency={FREQUENCY})"
 CURVE_POINTS = 200
 
 
@@ -130,6 +131,9 @@ def distribution(values: Floats) -> dict[str, list[float]]:
 
 
 def _engine(spec: Any) -> Instance:
+    for option in ("initial", "startup", "report_interval", "counts_sent"):
+        if isinstance(spec, Mapping) and option in spec:
+            raise InputError(f"fleet: {option}", repr(spec[option]), "nothing, where a swap policy is put to the test")
     kinds = fleet(spec).kinds
     if len(kinds) != 1:
         raise InputError("fleet", f"{len(kinds)} instances", "one, where a swap policy is put to the test")
@@ -148,7 +152,7 @@ def _priorities(text: str) -> tuple[str, float]:
     for key in given:
         if key != "frequency":
             raise UnknownName(f"priorities {name}", key, ("frequency",))
-    frequency = given.get("frequency", 0.04)
+    frequency = given.get("frequency", FREQUENCY)
     if isinstance(frequency, bool) or not isinstance(frequency, int | float):
         raise InputError(f"priorities {name}: frequency", repr(frequency), "updates an iteration, in (0, 1]")
     iterations_between(frequency)
@@ -159,7 +163,13 @@ def _priorities(text: str) -> tuple[str, float]:
 
 
 def _pair(spec: Any) -> str:
-    pair = spec if isinstance(spec, str) else str(spec.get("instances"))
+    table = {"instances": spec} if isinstance(spec, str) else spec
+    for key in ("instances", *table):
+        if key not in ("instances", "name") or not isinstance(table.get("instances"), str):
+            raise InputError(
+                "fleet", repr(dict(table)), "instances = 'MODEL/DEVICE' and a name alone, under a residency policy"
+            )
+    pair = table["instances"]
     offline_batch(pair, batch=1)
     return pair
 

@@ -115,7 +115,7 @@ class Simulation:
         self.service = Service(fleet, workload, self.engines)
         self.sights = Sights(fleet, workload, self.engines, self.service, self.moves.busy, policies.get("lengths"))
         self.prepared: dict[int, RequestView] = {}
-        self.unsettled: list[int] = []
+        self.unsettled: dict[int, None] = {}
         waits = workload.predecessors()
         self.missing = {row: len(earlier) for row, earlier in waits.items()}
         self.children = _turned(waits)
@@ -210,13 +210,14 @@ class Simulation:
                 "reschedule", self.rescheduler.target, self.sights.request(request), i, self.sights.look(now)
             )
         if busy[i] or (target is not None and busy[target]):
-            self.unsettled.append(request)
+            self.unsettled[request] = None
         elif target is not None:
             self._move(request, i, int(target), now)
 
     def _resettle(self, now: float) -> None:
         """A move has ended: ask again for the requests that it kept where they are."""
-        waiting, self.unsettled = self.unsettled, []
+        self.sights.fresh = False
+        waiting, self.unsettled = list(self.unsettled), {}
         for request in waiting:
             if self.engines.req[request]["state"] == DECODE:
                 self._settle(request, int(self.engines.req[request]["instance"]), now)

@@ -32,7 +32,7 @@ class FleetView:
         running, waiting: (n,) requests in the batch, and in the queue.
         waiting_blocks: (n,) blocks that the queued requests need to be admitted.
         head_blocks: (n,) blocks that the first queued request needs (0 if none).
-        urgent: (n,) requests with priority > 0 on the instance, running or waiting.
+        urgent: (n,) requests with priority > 0 on the instance, running or waiting, those sent since the report included.
         killed: (n,) requests preempted and not yet resumed.
         kv_tokens: (n,) tokens of KV held by running requests.
         prefill_tokens: (n,) prompt tokens not yet computed, of queued and running requests.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -76,3 +78,17 @@ def test_an_array_that_does_not_fit_is_refused(state: State, name: str) -> None:
             continue  # too short to be stretched
         with pytest.raises(ValueError, match=f"{name}: a handle needs"):
             handle(state._replace(**{name: wrong}))
+
+
+def test_a_change_of_any_kernel_changes_the_key_of_compiled_code(monkeypatch, tmp_path) -> None:
+    """Numba sees only the file of an entry change; the name of the handle's field tells it of the others."""
+    from rota.serving.kernels import handle as module
+
+    assert module.PLACES.names == (f"kernels_{module._digest()}",)
+    for source in Path(module.__file__).parent.glob("*.py"):
+        (tmp_path / source.name).write_bytes(source.read_bytes())
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "handle.py"))
+    same = module._digest()
+    assert module.PLACES.names == (f"kernels_{same}",)
+    (tmp_path / "queue.py").write_text("changed")
+    assert module._digest() != same

@@ -23,7 +23,7 @@ from rota.serving.kernels.state import (
 from rota.serving.kernels.steps import new_blocks, swap_seconds
 
 
-@njit(cache=True)
+@njit
 def _resume(s, r, kind, now, blocks):
     """The end of a wait: close its row and count what a preemption cost so far."""
     q = s.req[r]
@@ -35,7 +35,7 @@ def _resume(s, r, kind, now, blocks):
             q.preempted_at = -1.0
 
 
-@njit(cache=True)
+@njit
 def _enter(s, i):
     """Move the head of the queue, whose KV exists already (migrated in, or swapped out), back to the batch; False if no room."""
     m, r = s.inst[i], s.inst[i].head
@@ -58,7 +58,7 @@ def _enter(s, i):
     return True
 
 
-@njit(cache=True)
+@njit
 def _admit(s, i, budget, reserve):
     """Admit the head of the queue for prefill if it fits and leaves `reserve` blocks; returns the tokens to compute now, or -1."""
     m, r = s.inst[i], s.inst[i].head
@@ -91,7 +91,7 @@ def _admit(s, i, budget, reserve):
     return min(left, budget) if m.chunked else left
 
 
-@njit(cache=True)
+@njit
 def _chunk(s, i, r, tokens):
     """Give request r `tokens` of prefill in the step being formed; returns its cost beyond g(N)."""
     m, q = s.inst[i], s.req[r]
@@ -101,7 +101,7 @@ def _chunk(s, i, r, tokens):
     return cost
 
 
-@njit(cache=True)
+@njit
 def free_decode_slots(s, i):
     """Preempt until the next decode step has its blocks; True if somebody was preempted."""
     squeezed = False
@@ -110,7 +110,7 @@ def free_decode_slots(s, i):
     return squeezed
 
 
-@njit(cache=True)
+@njit
 def return_to_batch(s, i):
     """Let requests whose KV exists (migrated in, swapped out) back into the batch; False while one of them finds no room."""
     m = s.inst[i]
@@ -120,7 +120,7 @@ def return_to_batch(s, i):
     return True
 
 
-@njit(cache=True)
+@njit
 def _continue_prefills(s, i, budget):
     """Give prefills already begun their next chunks; returns (tokens, extra seconds)."""
     tokens, extra = np.int64(0), 0.0
@@ -133,7 +133,7 @@ def _continue_prefills(s, i, budget):
     return tokens, extra
 
 
-@njit(cache=True)
+@njit
 def form_prefill(s, i, admitting, budget):
     """The prefill part of the next step; returns (tokens, extra seconds)."""
     m, tokens, extra = s.inst[i], np.int64(0), 0.0

@@ -26,7 +26,7 @@ from rota.serving.kernels.state import (
 from rota.serving.kernels.steps import swap_seconds
 
 
-@njit(cache=True)
+@njit
 def close_row(s, r, kind, end, blocks):
     """Record that request r's present phase was of `kind` and ended at `end`, holding `blocks` KV blocks."""
     q = s.req[r]
@@ -37,7 +37,7 @@ def close_row(s, r, kind, end, blocks):
     q.since = end
 
 
-@njit(cache=True)
+@njit
 def gap(s, i, start, count, first, slope, weight):
     """Record `count` inter-token gaps first, first + slope, ... of `weight` requests each."""
     if count > 0 and weight > 0:
@@ -46,13 +46,13 @@ def gap(s, i, start, count, first, slope, weight):
         s.totals[SEGMENTS] += 1
 
 
-@njit(cache=True)
+@njit
 def held_blocks(s, r, tokens):
     """Blocks of its own, beyond shared prefix chunks, that `tokens` tokens of request r take."""
     return (tokens + 15) // 16 - s.req[r].held * (s.totals[CHUNK] // 16)
 
 
-@njit(cache=True)
+@njit
 def join(s, i, position, kv):
     """The request at `position` of the batch, with `kv` tokens of KV here, decodes from the next step on."""
     m, q = s.inst[i], s.req[s.run[i, position]]
@@ -67,7 +67,7 @@ def join(s, i, position, kv):
     m.gaps = 1
 
 
-@njit(cache=True)
+@njit
 def leave(s, i, position):
     """The request at `position` stops decoding (its KV stays); returns its tokens of KV."""
     m, q = s.inst[i], s.req[s.run[i, position]]
@@ -87,7 +87,7 @@ def leave(s, i, position):
     return kv
 
 
-@njit(cache=True)
+@njit
 def drop_from_run(s, i, position):
     """Close the gap that a leaving request leaves in the batch."""
     m = s.inst[i]
@@ -96,7 +96,7 @@ def drop_from_run(s, i, position):
     m.running -= 1
 
 
-@njit(cache=True)
+@njit
 def notify(s, i, r):
     """Tell the driver of request r: it ended, got its first token, or was drained. Several are chained through `next`."""
     if s.totals[REASON] == QUIET:
@@ -105,7 +105,7 @@ def notify(s, i, r):
     s.totals[WHO] = r
 
 
-@njit(cache=True)
+@njit
 def finish(s, i, position):
     """The request at `position` of the batch has its last token: it leaves, and its prefix stays in the cache."""
     m, r = s.inst[i], s.run[i, position]
@@ -125,7 +125,7 @@ def finish(s, i, position):
         notify(s, i, r)
 
 
-@njit(cache=True)
+@njit
 def preempt(s, i):
     """Take the last request of the lowest priority out of the batch; False if there is none."""
     m, position = s.inst[i], -1

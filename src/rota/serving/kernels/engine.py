@@ -43,7 +43,7 @@ from rota.serving.kernels.steps import decode_seconds, elapsed, linear, new_bloc
 NEVER = np.inf
 
 
-@njit(cache=True)
+@njit
 def plan(s, i):
     """Decide what instance i does from `start` on."""
     m = s.inst[i]
@@ -66,7 +66,7 @@ def plan(s, i):
     m.peak_blocks = max(m.peak_blocks, m.total - m.free)
 
 
-@njit(cache=True)
+@njit
 def _plan_decode(s, i, squeezed):
     """A run of decode steps; after a preemption a single one, since admission has to be tried again."""
     m = s.inst[i]
@@ -80,7 +80,7 @@ def _plan_decode(s, i, squeezed):
     m.slope = m.per_kv * m.decoding
 
 
-@njit(cache=True)
+@njit
 def _first_step_gaps(s, i, seconds):
     """Gaps of the first step after an interruption: requests that got their last token together wait equally long."""
     m, since, weight = s.inst[i], -1.0, 0
@@ -95,7 +95,7 @@ def _first_step_gaps(s, i, seconds):
     gap(s, i, since, 1, m.start + seconds - since, 0.0, weight)
 
 
-@njit(cache=True)
+@njit
 def _commit_decode(s, i):
     """Count the tokens of the planned decode steps."""
     m, k = s.inst[i], s.inst[i].run_steps
@@ -118,7 +118,7 @@ def _commit_decode(s, i):
     prefix.shrink(s, i)
 
 
-@njit(cache=True)
+@njit
 def _commit_prefill(s, i):
     """Prompts advance; those that are complete get a token and decode from now on."""
     m = s.inst[i]
@@ -151,7 +151,7 @@ def _commit_prefill(s, i):
             notify(s, i, r)
 
 
-@njit(cache=True)
+@njit
 def commit(s, i):
     """Bring instance i to the end of what it planned; who finished leaves, and who is to move away is handed over."""
     m = s.inst[i]
@@ -173,7 +173,7 @@ def commit(s, i):
     m.mode = WAKE
 
 
-@njit(cache=True)
+@njit
 def drain_marked(s, i):
     """Requests marked as leaving stop here; their KV stays until the move is complete."""
     m, b = s.inst[i], 0
@@ -191,7 +191,7 @@ def drain_marked(s, i):
             b += 1
 
 
-@njit(cache=True)
+@njit
 def advance(s, until, out, reporting):
     """Run every instance up to, not including, the instant `until`; returns why it came back before, or QUIET.
 
@@ -220,7 +220,7 @@ def advance(s, until, out, reporting):
         plan(s, i)
 
 
-@njit(cache=True)
+@njit
 def interrupt(s, i, now):
     """Cut the planned run of instance i at the first boundary at or after `now`; an idle instance wakes at once."""
     m = s.inst[i]
@@ -235,7 +235,7 @@ def interrupt(s, i, now):
             m.end = m.start + elapsed(m, k)
 
 
-@njit(cache=True)
+@njit
 def enqueue(s, i, r, now):
     """Request r arrives at instance i."""
     m, q = s.inst[i], s.req[r]

@@ -39,7 +39,7 @@ def cached_tokens(h, r, out):
 @borrowing
 def listing(h, i, out):
     """See `queue.listing`."""
-    return queue.listing(opened(h), i, out)
+    queue.listing(opened(h), i, out)
 
 
 @borrowing
@@ -51,7 +51,7 @@ def rebuild(h, i, ids):
 @borrowing
 def batch(h, i, now, out):
     """See `fleet.batch`."""
-    return fleet.batch(opened(h), i, now, out)
+    fleet.batch(opened(h), i, now, out)
 
 
 @borrowing

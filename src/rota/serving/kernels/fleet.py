@@ -20,7 +20,7 @@ from rota.serving.kernels.state import (
 from rota.serving.kernels.steps import new_blocks, steps_done
 
 
-@njit(cache=True)
+@njit
 def tokens_now(s, r, now):
     """KV tokens of a decoding request at the last boundary by `now`."""
     q = s.req[r]
@@ -29,7 +29,7 @@ def tokens_now(s, r, now):
     return q.offset + m.steps + done
 
 
-@njit(cache=True)
+@njit
 def batch(s, i, now, out):
     """Rows (id, priority, tenant, prompt, generated, blocks, decoding, movable) of instance i's batch; returns how many."""
     m = s.inst[i]
@@ -46,7 +46,7 @@ def batch(s, i, now, out):
     return m.running
 
 
-@njit(cache=True)
+@njit
 def reserve(s, i, blocks, now):
     """Set `blocks` aside on instance i for a request that may move in; False if they are not there at its next boundary."""
     m = s.inst[i]
@@ -61,14 +61,14 @@ def reserve(s, i, blocks, now):
     return True
 
 
-@njit(cache=True)
+@njit
 def unreserve(s, i, blocks, now):
     """Give reserved blocks back."""
     interrupt(s, i, now)
     s.inst[i].free += blocks
 
 
-@njit(cache=True)
+@njit
 def mark_leaving(s, r, now):
     """Ask for request r to leave its batch at the next boundary."""
     s.req[r].leaving = 1
@@ -76,7 +76,7 @@ def mark_leaving(s, r, now):
     interrupt(s, s.req[r].instance, now)
 
 
-@njit(cache=True)
+@njit
 def complete_move(s, r, target, now):
     """A drained request's KV has arrived on `target` (its blocks there are reserved): free the source, join the target."""
     q = s.req[r]
@@ -93,7 +93,7 @@ def complete_move(s, r, target, now):
     interrupt(s, target, now)
 
 
-@njit(cache=True)
+@njit
 def withdraw(s, r, now):
     """Take a waiting request back from its instance, to be dispatched again; its partial progress is kept as `generated`."""
     q = s.req[r]

@@ -7,6 +7,8 @@ Whoever makes a handle keeps the state for as long as the handle is used.
 
 from __future__ import annotations
 
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,14 +21,25 @@ from numpy.typing import NDArray
 from rota.serving.kernels.state import ARRAYS, State
 
 
-def handle(state: State) -> NDArray[np.int64]:
-    """(fields, 4) address and shape of every array of a state.
+def _digest() -> str:
+    """Of the sources of this folder."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+
+
+FIELD = f"kernels_{_digest()}"
+PLACES = np.dtype([(FIELD, np.int64, (4,))])
+"""One array's address and shape. The name of the field is part of the key that compiled code is cached under."""
+
+
+def handle(state: State) -> NDArray[np.void]:
+    """(fields,) PLACES: address and shape of every array of a state.
 
     Raises:
         ValueError: an array that is not contiguous, or not what `ARRAYS` says.
     """
-    found = np.zeros((len(state), 4), np.int64)
-    for row, array, name, expected in zip(found, state, state._fields, ARRAYS, strict=True):
+    found = np.zeros(len(state), PLACES)
+    for row, array, name, expected in zip(found[FIELD], state, state._fields, ARRAYS, strict=True):
         if not array.flags.c_contiguous or (array.dtype, array.ndim) != expected:
             raise ValueError(f"{name}: a handle needs a contiguous array of {expected[1]} dimensions of {expected[0]}")
         row[0], row[1 : 1 + array.ndim] = array.ctypes.data, array.shape
@@ -37,8 +50,9 @@ def _opened(_typing: Any, handle: Any) -> Any:
     kinds = [types.Array(from_dtype(dtype), ndim, "C") for dtype, ndim in ARRAYS]
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        places = context.make_array(handle)(context, builder, arguments[0]).data
         word = context.get_value_type(types.intp)
+        places = context.make_array(handle)(context, builder, arguments[0]).data
+        places = builder.bitcast(places, word.as_pointer())
 
         def read(field: int, column: int) -> Any:
             return builder.load(builder.gep(places, [ir.Constant(word, 4 * field + column)]))

@@ -14,7 +14,7 @@ from rota.serving.kernels.state import CHUNK, EVICTIONS
 NONE = -1
 
 
-@njit(cache=True)
+@njit
 def _slot(s, i, key):
     """Table slot that holds `key`, or the empty slot where it would go."""
     mask = s.table.shape[1] - 1
@@ -24,13 +24,13 @@ def _slot(s, i, key):
     return k
 
 
-@njit(cache=True)
+@njit
 def _home(s, i, node):
     mask = s.table.shape[1] - 1
     return (s.node_key[i, node] * np.int64(-7046029254386353131)) >> np.int64(20) & mask
 
 
-@njit(cache=True)
+@njit
 def _unlink(s, i, node):
     m = s.inst[i]
     before, after = s.node_prev[i, node], s.node_next[i, node]
@@ -45,7 +45,7 @@ def _unlink(s, i, node):
     m.evictable -= 1
 
 
-@njit(cache=True)
+@njit
 def _link_last(s, i, node):
     m = s.inst[i]
     s.node_prev[i, node], s.node_next[i, node] = m.lru_last, NONE
@@ -57,7 +57,7 @@ def _link_last(s, i, node):
     m.evictable += 1
 
 
-@njit(cache=True)
+@njit
 def _evict(s, i):
     m = s.inst[i]
     node = m.lru_first
@@ -77,7 +77,7 @@ def _evict(s, i):
     s.totals[EVICTIONS] += 1
 
 
-@njit(cache=True)
+@njit
 def shrink(s, i):
     """Evict until the evictable chunks fit in the free blocks."""
     m = s.inst[i]
@@ -86,7 +86,7 @@ def shrink(s, i):
         _evict(s, i)
 
 
-@njit(cache=True)
+@njit
 def lookup(s, i, r, tokens):
     """(chunks of request r's prefix cached here, how many of them are unreferenced), within the first `tokens` tokens."""
     hits, loose = 0, 0
@@ -101,7 +101,7 @@ def lookup(s, i, r, tokens):
     return hits, loose
 
 
-@njit(cache=True)
+@njit
 def acquire(s, i, r, hits):
     """Take references on the first `hits` chunks of request r; unreferenced ones stop counting as free."""
     for h in range(hits):
@@ -113,7 +113,7 @@ def acquire(s, i, r, hits):
     s.req[r].held = hits
 
 
-@njit(cache=True)
+@njit
 def _insert(s, i, key):
     """A new node for `key`, or NONE if the pool is used up by referenced chunks."""
     m = s.inst[i]
@@ -128,7 +128,7 @@ def _insert(s, i, key):
     return node
 
 
-@njit(cache=True)
+@njit
 def publish(s, i, r, tokens):
     """Make the chunks within request r's first `tokens` tokens reusable; a duplicate of a cached chunk frees its own copy."""
     m, q = s.inst[i], s.req[r]
@@ -150,7 +150,7 @@ def publish(s, i, r, tokens):
         q.held += 1
 
 
-@njit(cache=True)
+@njit
 def release(s, i, r):
     """Drop request r's references, deepest chunk first; chunks nobody holds become evictable and count as free."""
     q = s.req[r]

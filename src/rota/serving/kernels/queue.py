@@ -9,7 +9,7 @@ from rota.serving.kernels.state import RESIDENT, WAITING
 NONE = -1
 
 
-@njit(cache=True)
+@njit
 def _demand(q):
     """(blocks, tokens) that a queued request asks for; none if its KV already exists."""
     if q.state != WAITING:
@@ -18,7 +18,7 @@ def _demand(q):
     return (tokens + 15) // 16, tokens
 
 
-@njit(cache=True)
+@njit
 def _precedes(q, other):
     """Requests whose KV is here go first (they hold memory), then those whose KV is on the CPU, then the smaller rank."""
     if q.state != other.state:
@@ -26,7 +26,7 @@ def _precedes(q, other):
     return q.rank < other.rank
 
 
-@njit(cache=True)
+@njit
 def push(s, i, r):
     """Queue request r on instance i; equal ranks keep their order."""
     m, q = s.inst[i], s.req[r]
@@ -53,7 +53,7 @@ def push(s, i, r):
         m.tail = r
 
 
-@njit(cache=True)
+@njit
 def pop(s, i):
     """Take the first request off the queue."""
     m = s.inst[i]
@@ -70,7 +70,7 @@ def pop(s, i):
     return r
 
 
-@njit(cache=True)
+@njit
 def listing(s, i, out):
     """Write the queued requests into `out` in order; returns how many."""
     n, r = 0, s.inst[i].head
@@ -81,7 +81,7 @@ def listing(s, i, out):
     return n
 
 
-@njit(cache=True)
+@njit
 def rebuild(s, i, ids):
     """Give the queue the order of `ids`, a permutation of what it holds."""
     m = s.inst[i]
@@ -95,7 +95,7 @@ def rebuild(s, i, ids):
         m.tail = r
 
 
-@njit(cache=True)
+@njit
 def remove(s, i, r):
     """Take request r out of the queue, wherever it stands."""
     m = s.inst[i]

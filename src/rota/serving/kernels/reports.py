@@ -9,7 +9,7 @@ from rota.serving.kernels.state import CHUNK, DECODE_RUN, IDLE, WAITING
 from rota.serving.kernels.steps import elapsed, new_blocks, steps_done
 
 
-@njit(cache=True)
+@njit
 def report(s, now, out):
     """Write into `out` (REPORT, one a instance) what each instance said after its last step that ended by `now`."""
     for i in range(len(s.inst)):
@@ -29,7 +29,7 @@ def report(s, now, out):
         o.sent, o.sent_blocks, o.sent_tokens = m.sent, m.sent_blocks, m.sent_tokens
 
 
-@njit(cache=True)
+@njit
 def cached_tokens(s, r, out):
     """Write the prompt tokens of request r that each instance's prefix cache holds."""
     for i in range(len(s.inst)):

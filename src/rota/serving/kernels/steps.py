@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 
-@njit(cache=True)
+@njit
 def linear(s, i, n):
     """g(n) of `StepCost` for instance i, seconds."""
     x, y, last = s.cost_x[i], s.cost_y[i], s.cost_n[i] - 1
@@ -22,27 +22,27 @@ def linear(s, i, n):
     return y[k - 1] + (n - x[k - 1]) * (y[k] - y[k - 1]) / (x[k] - x[k - 1])
 
 
-@njit(cache=True)
+@njit
 def decode_seconds(s, i, decoding, kv):
     """Duration of one pure decode step."""
     m = s.inst[i]
     return m.decode_base + linear(s, i, decoding) + m.per_sequence * decoding + m.per_kv * kv
 
 
-@njit(cache=True)
+@njit
 def swap_seconds(m, blocks):
     """Seconds to copy `blocks` KV blocks to or from the CPU, one call a block, layer and K or V."""
     wire = m.swap_latency + blocks * 16 * m.kv_bytes / m.swap_bandwidth
     return max(2 * m.layers * blocks * m.swap_call, wire)
 
 
-@njit(cache=True)
+@njit
 def elapsed(m, steps):
     """Seconds that the first `steps` steps of the planned run take."""
     return steps * m.first + m.slope * (steps * (steps - 1) / 2.0)
 
 
-@njit(cache=True)
+@njit
 def steps_done(m, now):
     """Whole steps of a decode run completed by `now`."""
     gone = now - m.start
@@ -60,7 +60,7 @@ def steps_done(m, now):
     return k
 
 
-@njit(cache=True)
+@njit
 def new_blocks(s, i, steps):
     """KV blocks that the decoding requests take in the next `steps` steps."""
     m, total = s.inst[i], np.int64(0)
@@ -71,7 +71,7 @@ def new_blocks(s, i, steps):
     return total
 
 
-@njit(cache=True)
+@njit
 def steps_until_full(s, i, most):
     """Most steps (up to `most`) that the free blocks allow."""
     m = s.inst[i]

@@ -60,6 +60,10 @@ def fit(
     if arrivals not in (*KINDS, "best"):
         raise UnknownName("arrivals", arrivals, (*KINDS, "best"))
     process = _best(times) if arrivals == "best" else KINDS[arrivals].fit(times, float(times[-1]), window)
+    if len(workload.joins):
+        raise InputError(
+            f"{workload.name}: joins", f"{len(workload.joins)} of them", "conversations; workflows are not fitted"
+        )
     closed = bool((workload.parent >= 0).any())
     parts = _parts(workload) if closed else []
     return FittedWorkload(

@@ -59,7 +59,7 @@ def llumnix(
         cv: coefficient of variation of the Gamma gaps between arrivals; 1 is Poisson.
         high_priority: share of requests of priority 1, drawn at random (0.1 in the paper's Fig. 13).
         published: the very requests of the paper's runs, which all have the same seed: one draw of prompts, then outputs,
-            then gaps. `seed` then draws only priorities and the small delays of the client.
+            then gaps, `n` as published. `seed` then draws only priorities and the small delays of the client.
         seed: root seed.
 
     Raises:
@@ -69,14 +69,16 @@ def llumnix(
     if trace not in TRACES:
         raise UnknownName("llumnix(trace=...)", trace, TRACES)
     prompt, output = TRACES[trace]
-    arrival = renewal(stream(seed, "llumnix", "arrival"), rate, n, cv)
     if published:
         if not isinstance(prompt, Zipf) or not isinstance(output, Zipf):
             raise InputError("llumnix: published", repr(trace), "a generated trace: S-S, M-M, L-L, S-L or L-S")
+        if not (rate > 0 and cv > 0 and n >= 1):
+            raise InputError("llumnix: published", f"rate={rate:g}, cv={cv:g}, n={n}", "rate and cv > 0, and n >= 1")
         draw = np.random.RandomState(PUBLISHED_SEED)
         lengths = prompt.sample(draw, n), output.sample(draw, n)
         arrival = _published_arrivals(draw, rate, n, cv, seed)
     else:
+        arrival = renewal(stream(seed, "llumnix", "arrival"), rate, n, cv)
         lengths = (
             prompt.sample(stream(seed, "llumnix", "prompt"), n),
             output.sample(stream(seed, "llumnix", "output"), n),

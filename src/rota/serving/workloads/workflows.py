@@ -41,9 +41,9 @@ def workflows(
         InputError: a parameter out of range.
     """
     for name, value in (("width", width), ("rounds", rounds)):
-        if not value >= 1:
+        if not 1 <= value < np.inf:
             raise InputError(f"workflows: {name}", f"{value:g}", "a mean of at least 1")
-    if not think >= 0:
+    if not 0 <= think < np.inf:
         raise InputError("workflows: think", f"{think:g}", "a number of seconds >= 0")
     begun = renewal(stream(seed, "workflows", "begin"), rate, n)
     shape = stream(seed, "workflows", "shape")

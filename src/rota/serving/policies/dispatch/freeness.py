@@ -26,7 +26,7 @@ class Freeness:
         self.target_load = target_load
 
     def choose(self, request: RequestView, fleet: FleetView) -> int:
-        """The accepting instance with the greatest freeness; ties to the lower index."""
+        """For an urgent request the fullest host with room within `target_load`; else the freest instance, ties to the lower index."""
         room = (fleet.urgent > 0) * head_room(fleet, self.target_load)
         if request.priority == 0:
             return fleet.least(-dispatch_freeness(fleet, room))
