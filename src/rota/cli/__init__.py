@@ -24,6 +24,7 @@ COMMANDS = {
     "simulate": ("rota.cli.simulate", "Simulate one fleet under one workload and print every metric."),
     "workload": ("rota.cli.workload", "Describe, fit, generate and fetch traces of requests."),
     "calibrate": ("rota.cli.calibrate", "Fit an instance's cost model to measurements, with its held-out error."),
+    "schedule": ("rota.cli.schedule", "Show, compare, refine and export learning-rate schedules."),
     "list": ("rota.cli.listing", "List every policy: domain, name, parameters, paper."),
     "reproduce": ("rota.cli.reproduce", "Measure a published claim on this machine, beside what its authors report."),
 }

@@ -30,6 +30,9 @@ Floats = NDArray[np.float64]
 Length = int | float
 """Steps if an int, a share of the run if a float in [0, 1]."""
 
+TINY = float(np.finfo(float).tiny)
+"""Stands for a length of no steps where one divides by it."""
+
 
 class NoClosedForm(RotaError):
     """The inverse or the integral of this schedule has no closed form."""
@@ -72,9 +75,13 @@ class Schedule(ABC):
         check_total(total)
         outside = ~((at >= 0) & (at <= total))
         if outside.any():
-            raise InputError("step", f"{at[outside].flat[0]:g}", f"one from 0 to {total:g}, the length of the run")
-        found = self.value(at, float(total))
-        return float(found) if at.ndim == 0 else found
+            raise InputError(
+                "step", f"{at[outside].flat[0]:.15g}", f"one from 0 to {total:.15g}, the length of the run"
+            )
+        found = self.value(
+            np.atleast_1d(at), float(total)
+        )  # NumPy's array loops round unlike its scalars: always the former
+        return float(found[0]) if at.ndim == 0 else found
 
     def over(self, total: int) -> Plan:
         """This schedule for a run of `total` steps."""
@@ -93,7 +100,7 @@ class Schedule(ABC):
         """
         check_total(total)
         if not 0 <= start <= end <= total:
-            raise InputError("integral", f"from {start:g} to {end:g}", f"ascending steps from 0 to {total:g}")
+            raise InputError("integral", f"from {start:.15g} to {end:.15g}", f"ascending steps from 0 to {total:.15g}")
         return self.integral_to(end, float(total)) - self.integral_to(start, float(total))
 
     def inverse(self, factor: float, total: Length) -> float:
@@ -120,24 +127,24 @@ class Schedule(ABC):
         """The product with a schedule, or with a number."""
         if isinstance(other, Schedule):
             return Product(self, other)
-        return Scaled(self, _number("factor", other))
+        return Scaled(self, check_number("factor", other))
 
     def __rmul__(self, other: float) -> Schedule:
         return self * other
 
     def floor(self, least: float) -> Schedule:
         """Never below `least`."""
-        return Clipped(self, _number("floor", least), None)
+        return Clipped(self, check_number("floor", least), None)
 
     def clip(self, least: float, most: float) -> Schedule:
         """Never below `least` nor above `most`."""
-        if not _number("clip", least) <= _number("clip", most):
+        if not check_number("clip", least) <= check_number("clip", most):
             raise InputError("clip", f"({least:g}, {most:g})", "bounds in ascending order")
         return Clipped(self, float(least), float(most))
 
     def between(self, low: float, high: float = 1.0) -> Schedule:
         """Factors 0..1 mapped to `low`..`high`, so that the shape is kept (`floor` cuts it off)."""
-        return Mapped(self, _number("between", low), _number("between", high))
+        return Mapped(self, check_number("between", low), check_number("between", high))
 
     def lasting(self, length: Length) -> Schedule:
         """This schedule for `length` of a sequence: steps if an int, a share of the whole run if a float."""
@@ -148,7 +155,9 @@ class Schedule(ABC):
 
         REX's paper separates a schedule into a profile and a sampling rate: `rex().sample([0.5, 0.75])`.
         """
-        return Sampled(self, tuple(float(x) for x in every) if isinstance(every, tuple | list) else every)
+        if isinstance(every, tuple | list):
+            return Sampled(self, tuple(check_number("sample", share) for share in every))
+        return Sampled(self, check_length("sample", every))
 
     def stretch(self, at: int, total: int) -> Schedule:
         """For a run planned over `total` steps whose budget changes at step `at`: what is left is spread over what is left."""
@@ -187,6 +196,12 @@ class Schedule(ABC):
     def __str__(self) -> str:
         return repr(self)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Schedule) and repr(self) == repr(other)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -197,6 +212,9 @@ class Plan:
 
     def __post_init__(self) -> None:
         check_total(self.total)
+        if self.total != int(self.total):
+            raise InputError("total", repr(self.total), "a whole number of steps > 0")
+        object.__setattr__(self, "total", int(self.total))
         self.schedule(0, self.total)
 
     def __call__(self, step: int | float) -> float:
@@ -224,13 +242,15 @@ class Shape(Schedule):
     spelt: ClassVar[str]
 
     def __repr__(self) -> str:
-        given = [f for f in fields(self) if f.default != getattr(self, f.name)]  # type: ignore[arg-type]
-        words = [repr(getattr(self, f.name)) if k == 0 and f is fields(self)[0] else f"{f.name}={getattr(self, f.name)!r}"  # type: ignore[arg-type]
-                 for k, f in enumerate(given)]  # fmt: skip
+        words = []
+        for place, field in enumerate(fields(self)):  # type: ignore[arg-type]
+            word = repr(getattr(self, field.name))
+            if word != repr(field.default):
+                words.append(f"{field.name}={word}" if place else word)
         return f"{self.spelt}({', '.join(words)})"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Sequence(Schedule):
     """Parts one after the other. Every part but one says how long it lasts; that one takes what is left."""
 
@@ -254,30 +274,26 @@ class Sequence(Schedule):
             InputError: the parts are longer than the run.
         """
         known = [getattr(part, "length", None) for part in self.parts]
-        steps = [np.nan if n is None else n * total if isinstance(n, float) else float(n) for n in known]
+        steps = np.array([np.nan if length is None else steps_of(length, total) for length in known])
         left = total - float(np.nansum(steps))
         if left < -1e-9 * total:
             raise InputError(
-                "sequence", f"parts of {total - left:g} steps", f"at most {total:g}, the length of the run"
+                "sequence", f"parts of {total - left:.15g} steps", f"at most {total:.15g}, the length of the run"
             )
-        steps = [max(left, 0.0) if np.isnan(n) else n for n in steps]
-        return np.concatenate([[0.0], np.cumsum(steps)])
+        return np.concatenate([[0.0], whole(np.cumsum(np.where(np.isnan(steps), max(left, 0.0), steps)))])
 
     def value(self, step: Floats, total: float) -> Floats:
         """Each step by the part it falls into; the last value stays if the parts are shorter than the run."""
         bounds = self.bounds(total)
-        which = np.clip(np.searchsorted(bounds, step, side="right") - 1, 0, len(self.parts) - 1)
         lengths = np.diff(bounds)
-        while (lengths[which] == 0).any() and (which > 0).any():
-            empty = (lengths[which] == 0) & (which > 0)
-            which = np.where(empty, which - 1, which)
+        last = max(np.flatnonzero(lengths), default=len(self.parts) - 1)
+        which = np.clip(np.searchsorted(bounds, step, side="right") - 1, 0, last)
         found = np.empty_like(step)
         for k, part in enumerate(self.parts):
             here = which == k
-            if here.any():
-                own = _own(part)
-                length = max(lengths[k], np.finfo(float).tiny)
-                found[here] = own.value(np.minimum(step[here] - bounds[k], length), length)
+            if here.any() or lengths[k] > 0:  # also for no step: a part that does not fit is found at the first one
+                length = max(lengths[k], TINY)
+                found[here] = part.value(np.minimum(step[here] - bounds[k], length), _span(part, length, total))
         return found
 
     def integral_to(self, step: float, total: float) -> float:
@@ -286,7 +302,7 @@ class Sequence(Schedule):
         for k, part in enumerate(self.parts):
             length = bounds[k + 1] - bounds[k]
             if length > 0 and step > bounds[k]:
-                area += _own(part).integral_to(min(step - bounds[k], length), length)
+                area += part.integral_to(min(step - bounds[k], length), _span(part, length, total))
         beyond = step - bounds[-1]
         return area + (beyond * float(self.value(np.array(bounds[-1]), total)) if beyond > 0 else 0.0)
 
@@ -294,30 +310,35 @@ class Sequence(Schedule):
         return " >> ".join(_bracketed(part) for part in self.parts)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Lasting(Schedule):
-    """A schedule that lasts `length` of a sequence."""
+    """A schedule that lasts `length` of the run, or of the sequence that it is a part of; then its last value stays."""
 
     inner: Schedule
     length: Length
 
     def value(self, step: Floats, total: float) -> Floats:
-        """Of the inner schedule."""
-        return self.inner.value(step, total)
+        """Of the inner schedule, within the length."""
+        length = max(steps_of(self.length, total), TINY)
+        return self.inner.value(np.minimum(step, length), length)
 
     def integral_to(self, step: float, total: float) -> float:
-        """Of the inner schedule."""
-        return self.inner.integral_to(step, total)
+        """Of the inner schedule, and of its last value."""
+        length = max(steps_of(self.length, total), TINY)
+        area = self.inner.integral_to(min(step, length), length)
+        return area + (max(step - length, 0.0) * float(self.inner.value(np.array(length), length)))
 
     def first(self, factor: float, total: float) -> float:
-        """Of the inner schedule."""
-        return self.inner.first(factor, total)
+        """Of the inner schedule, within the length."""
+        length = max(steps_of(self.length, total), TINY)
+        at = self.inner.first(factor, length)
+        return at if at <= length else np.inf
 
     def __repr__(self) -> str:
         return f"{_bracketed(self.inner)}.lasting({self.length!r})"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Product(Schedule):
     """The product of two schedules over the same run."""
 
@@ -332,7 +353,7 @@ class Product(Schedule):
         return f"{_bracketed(self.left)} * {_bracketed(self.right)}"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Scaled(Schedule):
     """A schedule times a number."""
 
@@ -355,7 +376,7 @@ class Scaled(Schedule):
         return f"{self.by!r} * {_bracketed(self.inner)}"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Mapped(Schedule):
     """Factors 0..1 mapped to `low`..`high`."""
 
@@ -382,7 +403,7 @@ class Mapped(Schedule):
         return f"{_bracketed(self.inner)}.between({self.low!r}{most})"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Clipped(Schedule):
     """A schedule held within bounds; `most` None: no upper one."""
 
@@ -399,7 +420,7 @@ class Clipped(Schedule):
         return f"{_bracketed(self.inner)}.{call}"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Sampled(Schedule):
     """A schedule whose value is refreshed now and then, and held in between."""
 
@@ -419,11 +440,11 @@ class Sampled(Schedule):
     def value(self, step: Floats, total: float) -> Floats:
         """The inner value at the last refresh by `step`."""
         if isinstance(self.every, tuple):
-            marks = np.array([0.0, *self.every]) * total
+            marks = whole(np.array([0.0, *self.every]) * total)
             held = marks[np.searchsorted(marks, step, side="right") - 1]
         else:
-            length = self.every * total if isinstance(self.every, float) else float(self.every)
-            held = np.floor(step / length + 1e-9) * length
+            length = steps_of(self.every, total)
+            held = whole(np.floor(step / length + 1e-9) * length)
         return self.inner.value(np.clip(held, 0.0, total), total)
 
     def __repr__(self) -> str:
@@ -431,7 +452,7 @@ class Sampled(Schedule):
         return f"{_bracketed(self.inner)}.sample({every!r})"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Stretched(Schedule):
     """A schedule planned over `planned` steps, of which those after `at` are spread over what the run has left."""
 
@@ -441,9 +462,9 @@ class Stretched(Schedule):
 
     def __post_init__(self) -> None:
         check_total(self.planned)
-        if not 0 <= self.at < self.planned:
+        if isinstance(self.at, bool) or not isinstance(self.at, int | np.integer) or not 0 <= self.at < self.planned:
             raise InputError(
-                "stretch", f"at step {self.at}", f"a step from 0 to {self.planned - 1}, before the planned end"
+                "stretch", f"at step {self.at}", f"a whole step >= 0, before the planned end {self.planned}"
             )
 
     def value(self, step: Floats, total: float) -> Floats:
@@ -457,7 +478,7 @@ class Stretched(Schedule):
         if step <= self.at:
             return before
         pace = (planned - self.at) / (self._checked(total) - self.at)
-        moment = self.at + (step - self.at) * pace
+        moment = min(self.at + (step - self.at) * pace, planned)
         return before + (self.inner.integral_to(moment, planned) - before) / pace
 
     def first(self, factor: float, total: float) -> float:
@@ -472,7 +493,7 @@ class Stretched(Schedule):
 
     def _checked(self, total: float) -> float:
         if total <= self.at:
-            raise InputError("total", f"{total:g}", f"more than {self.at}, the step at which the budget changed")
+            raise InputError("total", f"{total:.15g}", f"more than {self.at}, the step at which the budget changed")
         return total
 
     def __repr__(self) -> str:
@@ -487,11 +508,12 @@ def check_total(total: object) -> None:
 
 
 def check_length(where: str, length: Length) -> Length:
-    """`length` if it is a step count >= 0 or a share in [0, 1].
+    """`length`, as Python's own number, if it is a step count >= 0 or a share in [0, 1].
 
     Raises:
         InputError: it is neither.
     """
+    length = length.item() if isinstance(length, np.generic) else length
     if isinstance(length, bool) or not isinstance(length, int | float):
         raise InputError(where, repr(length), "steps (an int) or a share of the run (a float)")
     if not (length >= 0 if isinstance(length, int) else 0 <= length <= 1):
@@ -499,8 +521,25 @@ def check_length(where: str, length: Length) -> Length:
     return length
 
 
-def _number(where: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.floating) or not np.isfinite(value):
+def steps_of(length: Length, total: float) -> float:
+    """Steps of a length in a run of `total` steps."""
+    return float(whole(length * total)) if isinstance(length, float) else float(length)
+
+
+def whole(step: Floats | float) -> Floats:
+    """Steps that miss a whole number by no more than rounding (0.1 x 30 = 3.0000000000000004) are that number."""
+    near = np.round(step)
+    return np.where(np.abs(step - near) <= 1e-12 * np.maximum(near, 1.0), near, step)
+
+
+def check_number(where: str, value: Any) -> float:
+    """`value` as a float.
+
+    Raises:
+        InputError: it is no finite number.
+    """
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not number or not np.isfinite(value):
         raise InputError(where, repr(value), "a finite number")
     return float(value)
 
@@ -509,8 +548,9 @@ def _parts(schedule: Schedule) -> tuple[Schedule, ...]:
     return schedule.parts if isinstance(schedule, Sequence) else (schedule,)
 
 
-def _own(part: Schedule) -> Schedule:
-    return part.inner if isinstance(part, Lasting) else part
+def _span(part: Schedule, length: float, total: float) -> float:
+    """What a part takes for its run: one that knows its own length measures it in the whole run."""
+    return total if hasattr(part, "length") else length
 
 
 def _bracketed(schedule: Schedule) -> str:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from rota.core.errors import InputError
-from rota.training.schedule import Floats, Length, Schedule, Shape, check_length
+from rota.training.schedule import TINY, Floats, Length, Schedule, Shape, check_length, check_number, steps_of, whole
 
 
 def _require(good: bool, where: str, found: object, expected: str) -> None:
@@ -17,7 +17,7 @@ def _require(good: bool, where: str, found: object, expected: str) -> None:
         raise InputError(where, repr(found), expected)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Constant(Shape):
     """Always `level`."""
 
@@ -33,9 +33,9 @@ class Constant(Shape):
         return self.level * step
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Warmup(Shape):
-    """From `start` up to 1 along a line; lasts `length` (steps if an int, a share of the run if a float) and goes before a `>>`."""
+    """From `start` up to 1 along a line in `length` (steps if an int, a share of the run if a float), then 1; goes before a `>>`."""
 
     spelt: ClassVar[str] = "warmup"
     length: Length
@@ -43,18 +43,20 @@ class Warmup(Shape):
 
     def __post_init__(self) -> None:
         check_length("warmup", self.length)
-        _require(math.isfinite(self.start), "warmup: start", self.start, "a finite number")
 
     def value(self, step: Floats, total: float) -> Floats:
-        """start + (1 - start) s."""
-        return self.start + (1 - self.start) * step / total
+        """start + (1 - start) min(step / length, 1)."""
+        length = max(steps_of(self.length, total), TINY)
+        return self.start + (1 - self.start) * np.minimum(step, length) / length
 
     def integral_to(self, step: float, total: float) -> float:
-        """start x step + (1 - start) step^2 / (2 total)."""
-        return self.start * step + (1 - self.start) * step * step / (2 * total)
+        """start x step + (1 - start) step^2 / (2 length) up to the length, and 1 for each step after it."""
+        length = max(steps_of(self.length, total), TINY)
+        up = min(step, length)
+        return self.start * up + (1 - self.start) * up * (up / (2 * length)) + step - up
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Polynomial(Shape):
     """(1 - s)^power."""
 
@@ -74,10 +76,10 @@ class Polynomial(Shape):
 
     def first(self, factor: float, total: float) -> float:
         """total (1 - factor^(1 / power))."""
-        return float(total * (1 - factor ** (1 / self.power))) if factor >= 0 else math.inf
+        return float(total * (1 - factor ** (1 / self.power))) if 0 <= factor <= 1 else math.inf
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Linear(Shape):
     """1 - s: worst-case optimal for the last iterate of subgradient descent (Defazio et al. 2023, arXiv 2310.07831)."""
 
@@ -93,10 +95,10 @@ class Linear(Shape):
 
     def first(self, factor: float, total: float) -> float:
         """total (1 - factor)."""
-        return total * (1 - factor)
+        return total * (1 - factor) if 0 <= factor <= 1 else math.inf
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Rex(Shape):
     """REX: (1 - s) / ((1 - beta) + beta (1 - s)), with beta = 1/2 that of Chen et al. 2021 (arXiv 2107.04197).
 
@@ -118,15 +120,15 @@ class Rex(Shape):
         """total (s / beta + (1 - beta) / beta^2 ln(1 - beta s)); over the whole run with beta 1/2: (2 - 2 ln 2) total."""
         s, b = step / total, self.beta
         if b < 1e-4:
-            return total * (s - s * s / 2 + b * (s**2 / 2 - s**3 / 3))
+            return total * (s - s**2 / 2 + b * (s**2 / 2 - s**3 / 3) + b * b * (s**3 / 3 - s**4 / 4))
         return total * (s / b + (1 - b) / (b * b) * math.log1p(-b * s))
 
     def first(self, factor: float, total: float) -> float:
         """The profile is an involution: total x its value at the share `factor`."""
-        return total * (1 - factor) / (1 - self.beta * factor)
+        return total * (1 - factor) / (1 - self.beta * factor) if 0 <= factor <= 1 else math.inf
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Cosine(Shape):
     """(1 + cos(pi s)) / 2, begun again `restarts` times, each cycle `growth` times as long as the one before (Loshchilov and Hutter 2017)."""
 
@@ -158,11 +160,15 @@ class Cosine(Shape):
         return float(begins[k] / 2 + into / 2 + length / (2 * math.pi) * math.sin(math.pi * into / length))
 
     def first(self, factor: float, total: float) -> float:
-        """total x the first cycle's share x arccos(2 factor - 1) / pi."""
-        return float(self._cycles(total)[1] * math.acos(2 * factor - 1) / math.pi) if 0 <= factor <= 1 else math.inf
+        """The first cycle x arccos(2 factor - 1) / pi; a cycle that is followed by another one never comes down to 0."""
+        if not 0 <= factor <= 1:
+            return math.inf
+        cycle = float(self._cycles(total)[1])
+        at = cycle * math.acos(2 * factor - 1) / math.pi
+        return at if at < cycle else total
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class InverseSqrt(Shape):
     """1 / sqrt(1 + step / scale): falls with the steps, whatever the budget; `scale` in steps (int) or as a share (float)."""
 
@@ -173,7 +179,7 @@ class InverseSqrt(Shape):
         _require(check_length("inverse_sqrt", self.scale) > 0, "inverse_sqrt: scale", self.scale, "more than 0")
 
     def _scale(self, total: float) -> float:
-        return self.scale * total if isinstance(self.scale, float) else float(self.scale)
+        return steps_of(self.scale, total)
 
     def value(self, step: Floats, total: float) -> Floats:
         """(1 + step / scale)^-1/2."""
@@ -186,10 +192,10 @@ class InverseSqrt(Shape):
 
     def first(self, factor: float, total: float) -> float:
         """scale (factor^-2 - 1)."""
-        return self._scale(total) * (factor**-2 - 1) if factor > 0 else math.inf
+        return self._scale(total) * (1 / factor / factor - 1) if factor > 0 else math.inf
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class OneMinusSqrt(Shape):
     """1 - sqrt(s): the cool-down of Haegele et al. 2024 (arXiv 2405.18392)."""
 
@@ -205,10 +211,10 @@ class OneMinusSqrt(Shape):
 
     def first(self, factor: float, total: float) -> float:
         """total (1 - factor)^2."""
-        return total * (1 - factor) ** 2 if factor <= 1 else math.inf
+        return total * (1 - factor) ** 2 if 0 <= factor <= 1 else math.inf
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Steps(Shape):
     """Multiplied by `factor` at each of `milestones` (shares of the run); the usual 30-60-90 by default."""
 
@@ -224,16 +230,16 @@ class Steps(Shape):
 
     def value(self, step: Floats, total: float) -> Floats:
         """factor^(milestones passed)."""
-        passed = np.searchsorted(np.array(self.milestones) * total, step, side="right")
+        passed = np.searchsorted(whole(np.array(self.milestones) * total), step, side="right")
         return np.asarray(self.factor ** passed.astype(np.float64))
 
     def integral_to(self, step: float, total: float) -> float:
         """A sum of rectangles."""
-        marks = np.minimum(np.array([0.0, *self.milestones, 1.0]) * total, step)
+        marks = np.minimum(whole(np.array([0.0, *self.milestones, 1.0]) * total), step)
         return float((np.diff(marks) * self.factor ** np.arange(len(self.milestones) + 1)).sum())
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Exponential(Shape):
     """end^s: from 1 down to `end`."""
 
@@ -256,7 +262,7 @@ class Exponential(Shape):
         return total * math.log(factor) / math.log(self.end) if factor > 0 else math.inf
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class OneCycle(Shape):
     """Up from `start` to 1 at the share `peak`, down to `end`, both along cosines (Smith and Topin 2018; Torch's OneCycleLR)."""
 
@@ -276,7 +282,7 @@ class OneCycle(Shape):
         return np.where(step < top, up, down)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class KDecay(Shape):
     """(1 - s^k)^power (Zhang and Li 2020, arXiv 2004.05909, polynomial form): large k stays high for longer."""
 
@@ -297,7 +303,7 @@ class KDecay(Shape):
         return float(total * (1 - factor ** (1 / self.power)) ** (1 / self.k)) if 0 <= factor <= 1 else math.inf
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Hyperbolic(Shape):
     """h(s) / h(0), h(s) = sqrt((1 - s) / u (2 - (1 + s) / u)), u = `reach` >= 1 runs (Kim 2024, arXiv 2407.15200, in its relative form)."""
 
@@ -313,7 +319,7 @@ class Hyperbolic(Shape):
         return np.sqrt((1 - s) * (2 - (1 + s) / self.reach) / (2 - 1 / self.reach))
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Table(Shape):
     """`values` at equal distances over the run, straight lines between them; at least one of them."""
 
@@ -344,17 +350,17 @@ class Table(Shape):
 
 def constant(level: float = 1.0) -> Schedule:
     """See `Constant`."""
-    return Constant(level)
+    return Constant(check_number("constant", level))
 
 
 def warmup(length: Length, start: float = 0.0) -> Schedule:
     """See `Warmup`."""
-    return Warmup(length, start)
+    return Warmup(check_length("warmup", length), check_number("warmup: start", start))
 
 
 def polynomial(power: float = 1.0) -> Schedule:
     """See `Polynomial`."""
-    return Polynomial(power)
+    return Polynomial(check_number("polynomial: power", power))
 
 
 def linear() -> Schedule:
@@ -364,17 +370,17 @@ def linear() -> Schedule:
 
 def rex(beta: float = 0.5) -> Schedule:
     """See `Rex`."""
-    return Rex(beta)
+    return Rex(check_number("rex: beta", beta))
 
 
 def cosine(restarts: int = 0, growth: float = 1.0) -> Schedule:
     """See `Cosine`."""
-    return Cosine(restarts, growth)
+    return Cosine(restarts, check_number("cosine: growth", growth))
 
 
 def inverse_sqrt(scale: Length = 1) -> Schedule:
     """See `InverseSqrt`."""
-    return InverseSqrt(scale)
+    return InverseSqrt(check_length("inverse_sqrt: scale", scale))
 
 
 def one_minus_sqrt() -> Schedule:
@@ -384,32 +390,32 @@ def one_minus_sqrt() -> Schedule:
 
 def steps(milestones: tuple[float, ...] = (0.3, 0.6, 0.9), factor: float = 0.1) -> Schedule:
     """See `Steps`."""
-    return Steps(tuple(milestones), factor)
+    return Steps(tuple(check_number("steps: milestones", m) for m in milestones), check_number("steps: factor", factor))
 
 
 def exponential(end: float = 0.01) -> Schedule:
     """See `Exponential`."""
-    return Exponential(end)
+    return Exponential(check_number("exponential: end", end))
 
 
 def one_cycle(peak: float = 0.3, start: float = 0.04, end: float = 4e-6) -> Schedule:
     """See `OneCycle`."""
-    return OneCycle(peak, start, end)
+    return OneCycle(*(check_number("one_cycle", number) for number in (peak, start, end)))
 
 
 def k_decay(k: float = 2.0, power: float = 1.0) -> Schedule:
     """See `KDecay`."""
-    return KDecay(k, power)
+    return KDecay(check_number("k_decay: k", k), check_number("k_decay: power", power))
 
 
 def hyperbolic(reach: float = 1.0) -> Schedule:
     """See `Hyperbolic`."""
-    return Hyperbolic(reach)
+    return Hyperbolic(check_number("hyperbolic: reach", reach))
 
 
 def table(values: tuple[float, ...] | list[float] | Floats) -> Schedule:
     """See `Table`."""
-    return Table(tuple(float(v) for v in values))
+    return Table(tuple(check_number("table", v) for v in values))
 
 
 def warmup_stable_decay(up: Length = 0.05, down: Length = 0.2) -> Schedule:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from typing import Any
 
 from rota.core.errors import InputError, UnknownName
@@ -22,50 +23,49 @@ def schedule(text: str) -> Schedule:
         InputError, UnknownName: the text spells no schedule.
     """
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError):
+        found = _read(ast.parse(text.strip(), mode="eval").body)
+    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError):
         raise InputError("schedule", repr(text), EXPECTED) from None
-    found = _read(tree, text)
+    except TypeError as error:
+        raise InputError("schedule", repr(text), f"{EXPECTED} ({error})") from None
     if not isinstance(found, Schedule):
         raise InputError("schedule", repr(text), EXPECTED)
     return found
 
 
-def _read(node: ast.expr, text: str) -> Any:
+def _read(node: ast.expr) -> Any:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.RShift | ast.Mult):
-        left, right = _read(node.left, text), _read(node.right, text)
-        try:
-            return left >> right if isinstance(node.op, ast.RShift) else left * right
-        except TypeError:
-            raise InputError("schedule", repr(text), EXPECTED) from None
+        left, right = _read(node.left), _read(node.right)
+        if not isinstance(left, Schedule) and not isinstance(right, Schedule):
+            raise ValueError("no schedule on either side")
+        return left >> right if isinstance(node.op, ast.RShift) else left * right
     if isinstance(node, ast.Name):
         return _member(node.id)()
     if isinstance(node, ast.Call):
-        return _call(node, text)
-    try:
-        return ast.literal_eval(node)
-    except ValueError:
-        raise InputError("schedule", repr(text), EXPECTED) from None
+        return _call(node)
+    return ast.literal_eval(node)
 
 
-def _call(node: ast.Call, text: str) -> Any:
-    if isinstance(node.func, ast.Name):
-        made = _member(node.func.id)
-    elif isinstance(node.func, ast.Attribute):
-        if node.func.attr not in METHODS:
-            raise UnknownName("schedule: method", node.func.attr, METHODS)
-        made = getattr(_read(node.func.value, text), node.func.attr, None)
-    else:
-        made = None
-    if made is None or any(k.arg is None for k in node.keywords):
-        raise InputError("schedule", repr(text), EXPECTED)
-    try:
-        return made(*(_read(a, text) for a in node.args), **{str(k.arg): _read(k.value, text) for k in node.keywords})
-    except TypeError as error:
-        raise InputError("schedule", repr(text), f"{EXPECTED} ({error})") from None
+def _call(node: ast.Call) -> Any:
+    words = {str(keyword.arg): _read(keyword.value) for keyword in node.keywords}
+    return _made(node.func)(*(_read(argument) for argument in node.args), **words)
 
 
-def _member(name: str) -> Any:
+def _made(node: ast.expr) -> Callable[..., Any]:
+    """What a call calls: a member of the family, or a method of a schedule."""
+    if isinstance(node, ast.Name):
+        return _member(node.id)
+    if not isinstance(node, ast.Attribute):
+        raise ValueError("neither a name nor a method")
+    if node.attr not in METHODS:
+        raise UnknownName("schedule: method", node.attr, METHODS)
+    owner = _read(node.value)
+    if not isinstance(owner, Schedule):
+        raise ValueError("a method of something else")
+    return getattr(owner, node.attr)
+
+
+def _member(name: str) -> Callable[..., Schedule]:
     if name not in FAMILY:
         raise UnknownName("schedule", name, FAMILY)
     return FAMILY[name]
