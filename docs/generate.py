@@ -28,6 +28,8 @@ BENCHMARKS = {
     "instances and step times; do both say the same; and how do time and memory grow?",
     "fleet_accuracy": "How far are predicted latencies from those measured on real GPUs, with presets as they are and after "
     "calibration, on rows that the fit has not seen?",
+    "lr_overhead": "What does a step of the Torch adapter cost beside Torch's own schedulers and a plain loop, and what share of a "
+    "small training step do it and the recorder of gradient norms take?",
 }
 NOTE = "<!-- Written by docs/generate.py from the code; change the code instead. -->\n\n"
 

@@ -102,3 +102,9 @@ def test_log_ratio_interval_is_the_t_interval_of_logs():
 
 def test_log_ratio_interval_drops_pairs_without_a_logarithm():
     assert stats.log_ratio_interval([2.0, 0.0, 3.0], [1.0, 1.0, 1.0]).n == 2
+
+
+def test_a_lower_level_gives_a_narrower_interval_of_log_ratios():
+    a, b = [1.2, 1.5, 1.1, 1.9], [1.0, 1.1, 1.0, 1.2]
+    wide, narrow = stats.log_ratio_interval(a, b), stats.log_ratio_interval(a, b, level=0.5)
+    assert wide.low < narrow.low < narrow.value == wide.value < narrow.high < wide.high

@@ -82,7 +82,7 @@ def log_ratio_interval(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Inter
     """
     both = np.column_stack([np.asarray(a, float), np.asarray(b, float)])
     both = both[(both > 0).all(axis=1)]
-    value, low, high, n = mean_interval(np.log(both[:, 0] / both[:, 1]))
+    value, low, high, n = mean_interval(np.log(both[:, 0] / both[:, 1]), level)
     least, most = math.exp(min(low, 700.0)), math.exp(min(high, 700.0))
     return Interval(math.exp(value), least, most, n)
 
