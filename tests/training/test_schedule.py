@@ -23,6 +23,7 @@ from rota.training import (
     one_cycle,
     polynomial,
     rex,
+    schedule,
     steps,
     warmup,
 )
@@ -276,3 +277,26 @@ def test_the_import_is_light():
     code = f"import sys, rota.training; print([name for name in {heavy} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda w: 0.5 * w, lambda w: w.floor(0.01), lambda w: w.between(0.1, 0.9), lambda w: w.sample(1)]
+)
+def test_what_is_made_of_a_part_lasts_as_long_as_it(wrap):
+    part = wrap(warmup(0.1))
+    whole = part >> rex()
+    assert whole(30, 100) == rex()(20, 90)
+    assert [whole(k, 100) for k in range(10)] == [part(k, 100) for k in range(10)]
+    assert schedule(repr(whole)) == whole
+
+
+@pytest.mark.parametrize("step", ["a", None, [1, "b"], object()])
+def test_a_step_that_is_no_number_is_refused_in_a_sentence(step):
+    with pytest.raises(InputError, match="step"):
+        rex()(step, 10)
+
+
+@pytest.mark.parametrize("arguments", [(2000, 2.0), (True,), (3, math.inf)])
+def test_cosine_cycles_that_cannot_be_are_refused(arguments):
+    with pytest.raises(InputError, match="cosine"):
+        cosine(*arguments)

@@ -107,6 +107,17 @@ class Lasting(Schedule):
         return f"{_bracketed(self.inner)}.lasting({self.length!r})"
 
 
+class Around(Schedule):
+    """A schedule made of one other, `inner`; it lasts as long as that."""
+
+    inner: Schedule
+
+    @property
+    def length(self) -> Length | None:
+        """Of the inner schedule: None if it has no length of its own."""
+        return getattr(self.inner, "length", None)
+
+
 @dataclass(frozen=True, repr=False, eq=False)
 class Product(Schedule):
     """The product of two schedules over the same run."""
@@ -123,7 +134,7 @@ class Product(Schedule):
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Scaled(Schedule):
+class Scaled(Around):
     """A schedule times a number."""
 
     inner: Schedule
@@ -146,7 +157,7 @@ class Scaled(Schedule):
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Mapped(Schedule):
+class Mapped(Around):
     """Factors 0..1 mapped to `low`..`high`."""
 
     inner: Schedule
@@ -173,7 +184,7 @@ class Mapped(Schedule):
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Clipped(Schedule):
+class Clipped(Around):
     """A schedule held within bounds; `most` None: no upper one."""
 
     inner: Schedule
@@ -190,7 +201,7 @@ class Clipped(Schedule):
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Sampled(Schedule):
+class Sampled(Around):
     """A schedule whose value is refreshed now and then, and held in between."""
 
     inner: Schedule
@@ -276,7 +287,7 @@ def parts_of(schedule: Schedule) -> tuple[Schedule, ...]:
 
 def _span(part: Schedule, length: float, total: float) -> float:
     """What a part takes for its run: one that knows its own length measures it in the whole run."""
-    return total if hasattr(part, "length") else length
+    return total if getattr(part, "length", None) is not None else length
 
 
 def _bracketed(schedule: Schedule) -> str:

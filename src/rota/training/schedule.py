@@ -71,8 +71,11 @@ class Schedule(ABC):
         Raises:
             InputError: a step outside [0, total], or a total that is not positive.
         """
-        at = np.asarray(step, np.float64)
         check_total(total)
+        try:
+            at = np.asarray(step, np.float64)
+        except (TypeError, ValueError):
+            raise InputError("step", repr(step), f"a number from 0 to {total:g}, the length of the run") from None
         outside = ~((at >= 0) & (at <= total))
         if outside.any():
             raise InputError(

@@ -137,10 +137,15 @@ class Cosine(Shape):
     growth: float = 1.0
 
     def __post_init__(self) -> None:
-        _require(
-            isinstance(self.restarts, int) and self.restarts >= 0, "cosine: restarts", self.restarts, "a count >= 0"
-        )
+        _require(type(self.restarts) is int and self.restarts >= 0, "cosine: restarts", self.restarts, "a count >= 0")
         _require(0 < self.growth < math.inf, "cosine: growth", self.growth, "a number > 0")
+        most = self.restarts * abs(math.log(self.growth))
+        _require(
+            most < 600,
+            "cosine",
+            (self.restarts, self.growth),
+            "restarts whose longest cycle is no more than e^600 of the shortest",
+        )
 
     def _cycles(self, total: float) -> Floats:
         lengths = self.growth ** np.arange(self.restarts + 1)
