@@ -137,7 +137,7 @@ def test_a_file_is_continued(tmp_path):
         recorded(first, parameters, range(120))
     with path.open("ab") as file:
         file.write(b"half a row")
-    with GradNormRecorder(parameters, 300, path) as second:
+    with GradNormRecorder(parameters, 300, path, resume=True) as second:
         recorded(second, parameters, range(120, 300))
     whole = GradNormRecorder(parameters, 300)
     recorded(whole, parameters, range(300))
@@ -145,6 +145,100 @@ def test_a_file_is_continued(tmp_path):
         np.testing.assert_array_equal(found.steps, np.arange(300))
         np.testing.assert_array_equal(found.l1, whole.result().l1)
         np.testing.assert_array_equal(found.l2, whole.result().l2)
+
+
+def test_starting_again_replaces_the_record(tmp_path):
+    path, parameters = tmp_path / "norms.rota", weights((2,))
+    for total in (200, 200, 90):
+        old = path.read_bytes() if path.exists() else None
+        with GradNormRecorder(parameters, total, path) as recorder:
+            assert old is None or path.read_bytes() == old
+            for step in range(total):
+                set_gradients(parameters, step)
+                recorder.record()
+        assert NormRecord.read(path, total=total).steps.tolist() == list(range(total))
+
+
+@pytest.mark.parametrize("every", [1, 10])
+@pytest.mark.parametrize("done", [0, 115, 120, 121])
+def test_resuming_keeps_the_step_numbers(tmp_path, every, done):
+    path, parameters = tmp_path / "norms.rota", weights((2,))
+    for first, last in ((0, done), (done, 300)):
+        with GradNormRecorder(parameters, 300, path, every, resume=True) as recorder:
+            for step in range(first, last):
+                set_gradients(parameters, step)
+                recorder.record()
+    found, whole = NormRecord.read(path), GradNormRecorder(parameters, 300, every=every)
+    recorded(whole, parameters, range(300))
+    assert found.steps.tolist() == list(range(0, 300, every))
+    np.testing.assert_array_equal(found.l2, whole.result().l2)
+
+
+def test_a_run_that_is_over_is_said(tmp_path):
+    path, parameters = tmp_path / "norms.rota", weights((2,))
+    with GradNormRecorder(parameters, 20, path) as recorder:
+        recorded(recorder, parameters, range(20))
+    for over in (recorder, GradNormRecorder(parameters, 20, path, resume=True)):
+        with pytest.raises(InputError, match=r"^step: found 20, expected none, as the run of 20 steps is over$"):
+            over.record()
+
+
+@pytest.mark.parametrize("before", [None, "a.rota"])
+@pytest.mark.parametrize("after", [None, "a.rota", "b.rota"])
+def test_a_state_brings_its_rows(tmp_path, before, after):
+    parameters, paths = weights((2,)), [tmp_path / name if name else None for name in (before, after)]
+    first = GradNormRecorder(parameters, 300, paths[0], most=90)
+    recorded(first, parameters, range(100))
+    state = first.state_dict()
+    second = GradNormRecorder(parameters, 300, paths[1], most=90)
+    if before and after == "b.rota":
+        with pytest.raises(
+            InputError, match=r"b\.rota: found no row of step 0, expected the 50 rows that the state says"
+        ):
+            second.load_state_dict(state)
+        return
+    second.load_state_dict(state)
+    assert second.result().steps.tolist() == list(range(0, 100, 2))
+    if after:
+        assert NormRecord.read(paths[1]).steps.tolist() == list(range(0, 100, 2))
+
+
+def test_rows_that_the_file_has_lost_are_said(tmp_path):
+    path, parameters = tmp_path / "norms.rota", weights((2,))
+    first = GradNormRecorder(parameters, 300, path)
+    recorded(first, parameters, range(100))
+    state = first.state_dict()
+    path.write_bytes(path.read_bytes()[: -3 * ROW.size])
+    with pytest.raises(InputError, match=r"norms\.rota: found no row of step 97, expected the 100 rows"):
+        first.load_state_dict(state)
+    path.unlink()
+    with pytest.raises(InputError, match=r"norms\.rota: found no such file"):
+        GradNormRecorder(parameters, 300).load_state_dict(state)
+
+
+def test_a_state_of_the_start_asks_nothing_of_an_older_file(tmp_path):
+    path, parameters = tmp_path / "norms.rota", weights((2,))
+    with GradNormRecorder(parameters, 20, path) as old:
+        recorded(old, parameters, range(20))
+    state = GradNormRecorder(parameters, 300, path).state_dict()
+    GradNormRecorder(parameters, 300, path).load_state_dict(state)
+    with pytest.raises(InputError, match="a record without a single step"):
+        NormRecord.read(path, total=300)
+
+
+def test_what_is_no_state_is_said():
+    with pytest.raises(InputError, match=r"^state: found one without next, total, .*, expected what state_dict"):
+        GradNormRecorder(weights((2,)), 300).load_state_dict({})
+
+
+def test_a_file_deleted_while_recording_is_said(tmp_path):
+    path, parameters = tmp_path / "norms.rota", weights((2,))
+    recorder = GradNormRecorder(parameters, 300, path)
+    recorded(recorder, parameters, range(BLOCK))
+    path.unlink()
+    with pytest.raises(InputError, match=r"norms\.rota: found no such file"):
+        recorded(recorder, parameters, range(BLOCK, 2 * BLOCK))
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("on_disk", [True, False])
@@ -195,8 +289,11 @@ def test_bad_input_is_said(tmp_path):
     with pytest.raises(InputError, match="found a run of 10 steps, expected one of 20 steps"):
         GradNormRecorder(parameters, 20).load_state_dict(recorder.state_dict())
     GradNormRecorder(parameters, 10, tmp_path / "norms.rota")
+    (tmp_path / "notes.txt").write_text("to be kept")
+    with pytest.raises(InputError, match=r"notes\.txt: found something else"):
+        GradNormRecorder(parameters, 10, tmp_path / "notes.txt")
     with pytest.raises(InputError, match="found the record of a run of 10 steps, expected one of 20 steps"):
-        GradNormRecorder(parameters, 20, tmp_path / "norms.rota")
+        GradNormRecorder(parameters, 20, tmp_path / "norms.rota", resume=True)
 
 
 def test_importing_it_loads_no_torch():

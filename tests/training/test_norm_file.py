@@ -41,7 +41,7 @@ def test_rates_are_none_if_no_step_has_one(tmp_path):
 def test_wherever_the_file_ends_its_whole_rows_are_kept(tmp_path_factory, cut):
     path = written(tmp_path_factory.mktemp("cut"))
     os.truncate(path, HEADER.size + cut)
-    assert read_rows(path) == (10, 1, ROWS[: cut // ROW.size])
+    assert read_rows(path) == (10, 1, cut // ROW.size, ROWS[: cut // ROW.size])
 
 
 @given(at=st.integers(0, 10 * ROW.size - 1), flip=st.integers(1, 255))
@@ -50,12 +50,29 @@ def test_a_damaged_row_ends_the_record(tmp_path_factory, at, flip):
     data = bytearray(path.read_bytes())
     data[HEADER.size + at] ^= flip
     path.write_bytes(data)
-    assert read_rows(path)[2] == ROWS[: at // ROW.size]
+    assert read_rows(path).rows == ROWS[: at // ROW.size]
 
 
 def test_a_row_that_goes_back_in_time_ends_the_record(tmp_path):
     path = written(tmp_path, [*ROWS[:5], ROWS[2]])
-    assert read_rows(path)[2] == ROWS[:5]
+    assert read_rows(path).rows == ROWS[:5]
+
+
+def test_the_next_step_is_the_one_noted_or_the_one_after_the_last_row(tmp_path):
+    path = written(tmp_path, ROWS[:2], total=100)
+    assert read_rows(path).next == 2
+    append_rows(path, ROWS[2:4], 9)
+    assert read_rows(path) == (100, 1, 9, ROWS[:4])
+    append_rows(path, [(20, 1.0, 1.0, 0.1)])
+    assert read_rows(path).next == 21
+
+
+def test_nothing_is_appended_to_a_file_that_is_gone(tmp_path):
+    with pytest.raises(
+        InputError, match=r"norms\.rota: found no such file.*, expected the record that was begun there"
+    ):
+        append_rows(tmp_path / "norms.rota", ROWS)
+    assert not list(tmp_path.iterdir())
 
 
 WRITER = """
@@ -85,8 +102,8 @@ def test_kill_9_leaves_a_sound_record(tmp_path):
     [
         (b"", "found an empty file, expected a record of gradient norms"),
         (b"step,norm\n0,1\n", "found something else, expected a record of gradient norms"),
-        (HEADER.pack(b"ROTANORM", 9, 1, 10), "found a record of version 9, expected version 1"),
-        (HEADER.pack(b"ROTANORM", 1, 1, 10), "found a record without a single step, expected norms of a whole run"),
+        (HEADER.pack(b"ROTANORM", 9, 1, 10, 0), "found a record of version 9, expected version 2"),
+        (HEADER.pack(b"ROTANORM", 2, 1, 10, 0), "found a record without a single step, expected norms of a whole run"),
     ],
 )
 def test_what_is_no_record_is_said(tmp_path, data, sentence):

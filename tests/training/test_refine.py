@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from rota.core.errors import InputError
 from rota.training import constant, cosine, linear, polynomial, schedule, warmup
-from rota.training.norm_file import NormRecord
+from rota.training.norm_file import NormRecord, write_rows
 from rota.training.refinement import factors, refine, refine_online, smoothed, warmup_polynomial
 
 norms = arrays(np.float64, st.integers(2, 80), elements=st.floats(0.01, 100))
@@ -51,6 +51,33 @@ def test_entries_are_those_of_the_formula(g, power):
     assert (found[:-1] > 0).all()
     np.testing.assert_allclose(found[1:] / found[1], entries / entries[0], rtol=1e-9)
     assert found[0] / found[1] == pytest.approx(1 + w[0] / sum(w[1:]), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("g", "entries"),
+    [
+        ([1, 1e-170, 1, 1], [1, 1, 2, 0, 0]),
+        ([1, 1, 1e-170], [1, 1, 1, 0]),
+        ([1e-170, 1, 1], [1, 0, 0, 0]),
+        ([1e-300, 2e-300, 1e-300], None),
+        ([1e300, 2e300, 1e300], None),
+    ],
+)
+def test_extreme_norms(g, entries):
+    found = refine(g, smoothing=0)(np.arange(len(g) + 1.0), len(g))
+    wanted = factors([1.0, 2.0, 1.0]) if entries is None else np.array(entries) / max(entries)
+    if g[0] == 1e-170:
+        assert found[1] < 1e-300
+    np.testing.assert_allclose(found, wanted, atol=1e-12)
+
+
+def test_a_file_is_read(tmp_path):
+    path = tmp_path / "norms.rota"
+    write_rows(path, 20, 1, [(step, 1.0, 1.0 + step, 0.1) for step in range(20)])
+    for given_path in (path, str(path)):
+        assert refine(given_path) == refine(1.0 + np.arange(20))
+    with pytest.raises(InputError, match="no such file"):
+        refine("nowhere.rota")
 
 
 @given(g=norms, scale=st.floats(1e-6, 1e6), smoothing=st.floats(0, 0.9))
@@ -138,6 +165,8 @@ def test_warmup_polynomial_finds_what_it_is_given(climb, exponent):
         ([], {}, "norms: found 0 of them, expected at least 2"),
         ([1.0], {}, "norms: found 1 of them, expected at least 2"),
         ([np.inf, np.inf], {}, "norms: found nothing but infinite ones"),
+        ([1.0, "high"], {}, "norms: found a list without numbers, expected a record, its file, or one norm a step"),
+        ({"l2": [1.0]}, {}, "norms: found a dict without numbers"),
         ([[1.0, 2.0]], {}, r"norms: found an array of shape \(1, 2\)"),
         ([1.0, 2.0], {"power": 3}, "power: found 3"),
         ([1.0, 2.0], {"smoothing": 1.0}, r"smoothing: found 1, expected a share of the run in \[0, 1\)"),
@@ -175,6 +204,15 @@ def test_online_refinement_gives_the_rest_its_refined_proportion():
     whole = factors(np.concatenate([g, np.full(60, 2.0)]))
     at = np.arange(40.0, 101)
     np.testing.assert_allclose(online(at, 100), whole[40:] * 0.5 * 40 / whole[:40].sum(), atol=1e-12)
+
+
+@pytest.mark.parametrize(("first", "count"), [(20, 20), (20, 1), (3, 17)])
+def test_online_refinement_needs_the_start_of_the_run(first, count):
+    late = NormRecord(np.arange(first, first + count), np.ones(count), np.ones(count), 100)
+    with pytest.raises(
+        InputError, match=f"^record: found norms from step {first} on, expected norms from the start of the run$"
+    ):
+        refine_online(late, linear(), 100)
 
 
 def test_online_refinement_at_the_end_or_without_steps_is_said():

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rota.core.errors import InputError, optional
-from rota.training.norm_file import NormRecord, Row, append_rows, read_rows, write_rows
+from rota.training.norm_file import NormRecord, Row, Stored, append_rows, read_rows, write_rows
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +37,9 @@ class GradNormRecorder:
 
     Every `every`-th step is recorded; once `most` rows are held, every second one is dropped, and the stride doubles. Norms are
     fetched from the device in blocks, so that recording does not wait for it. With `path`, each block is appended to a file (see
-    `norm_file`); a file of the same run that is there already is continued. Under a gradient scaler, record after `unscale_`.
+    `norm_file`). A record that is there already is replaced at the first write, unless the recorder is resumed: by
+    `load_state_dict`, which goes back to a checkpoint, or by `resume`, which goes on after the last step that the file knows.
+    Under a gradient scaler, record after `unscale_`.
 
     Args:
         parameters: of the model; those without a gradient do not count.
@@ -45,9 +47,10 @@ class GradNormRecorder:
         path: where to write; None keeps the record in memory.
         every: steps between records, >= 1.
         most: rows held at most, >= 2.
+        resume: go on with the record in `path`, if there is one.
 
     Raises:
-        InputError: a count out of range, or a file that is something else or belongs to a run of another length.
+        InputError: a count out of range, a file that is no record, or, to be resumed, of a run of another length.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class GradNormRecorder:
         path: str | os.PathLike[str] | None = None,
         every: int = 1,
         most: int = 16_384,
+        resume: bool = False,
     ) -> None:
         for name, given, least in (("total", total, 1), ("every", every, 1), ("most", most, 2)):
             if given < least:
@@ -66,10 +70,11 @@ class GradNormRecorder:
         self.path = Path(path) if path is not None else None
         self._rows: list[Row] = []
         self._pending: list[tuple[int, torch.Tensor, float]] = []
-        self._next = 0
+        self._next = self._known = 0  # `_known`: the next step, as the file has it
+        self._begun = False  # the file holds this record, not an older one
         self._torch = optional("torch")
         if self.path is not None:
-            self._open(self.path)
+            self._open(self.path, resume)
 
     def record(self, step: int | None = None, lr: float | None = None) -> None:
         """Note the norms of the gradients as they are now; call it after `backward`.
@@ -79,9 +84,11 @@ class GradNormRecorder:
             lr: the learning rate of this step, if it is to be kept.
 
         Raises:
-            InputError: a step that is past, or outside the run; no parameter has a gradient.
+            InputError: a step that is past, or outside the run; the run is over; no parameter has a gradient; the file is gone.
         """
         step = self._next if step is None else step
+        if self._next >= self.total:
+            raise InputError("step", str(step), f"none, as the run of {self.total} steps is over")
         if not self._next <= step < self.total:
             raise InputError("step", str(step), f"one from {self._next} to {self.total - 1} (of {self.total} steps)")
         if step % self.stride == 0:
@@ -92,16 +99,16 @@ class GradNormRecorder:
 
     def flush(self) -> None:
         """Fetch what is still on the device, and write it."""
-        if not self._pending:
-            return
-        found = self._torch.stack([norms for _, norms, _ in self._pending]).tolist()
-        rows = [(step, l1, l2, lr) for (step, _, lr), (l1, l2) in zip(self._pending, found, strict=True)]
-        self._pending.clear()
+        rows = self._fetched()
         self._rows += rows
-        if len(self._rows) > self.most:
-            self._thin()
-        elif self.path is not None:
-            append_rows(self.path, rows)
+        thinned = self._thin()
+        if self.path is None or self._known == self._next:
+            return
+        if thinned or not self._begun:
+            self._write(self.path)
+        else:
+            append_rows(self.path, rows, self._next)
+            self._known = self._next
 
     def result(self) -> NormRecord:
         """What has been recorded so far."""
@@ -121,29 +128,38 @@ class GradNormRecorder:
         self.close()
 
     def state_dict(self) -> dict[str, Any]:
-        """The next step, for a checkpoint; with a path the norms are in the file, without one they are in here too."""
+        """The next step, for a checkpoint; with a path the norms are in the file and their steps in here, without one the norms."""
         self.flush()
         return {
             "next": self._next,
             "total": self.total,
             "stride": self.stride,
+            "path": str(self.path.resolve()) if self.path else None,
+            "steps": [row[0] for row in self._rows],
             "rows": [] if self.path else [*self._rows],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go back to a checkpoint: rows recorded after it are forgotten.
 
+        Rows that the state left in a file are read from `path`, or, without one, from the file they were written to.
+
         Raises:
-            InputError: a state of a run of another length.
+            InputError: something else than a state, one of a run of another length, or a file without rows that it should have.
         """
+        if lacking := [key for key in ("next", "total", "stride", "path", "steps", "rows") if key not in state]:
+            raise InputError("state", f"one without {', '.join(lacking)}", "what state_dict() gave")
         if state["total"] != self.total:
             raise InputError("state: total", f"a run of {state['total']} steps", f"one of {self.total} steps")
-        held = self._rows if self.path else [tuple(row) for row in state["rows"]]
+        held, stride = [tuple(row) for row in state["rows"]], state["stride"]
+        if state["steps"] and state["path"] is not None:
+            _, stride, _, held = self._left(self.path or Path(state["path"]), state["steps"])
         self._pending.clear()
-        self._next, self.stride = state["next"], max(self.stride, state["stride"])
+        self._next, self.stride = state["next"], max(self.stride, state["stride"], stride)
         self._rows = [row for row in held if row[0] < self._next]
+        self._thin()
         if self.path is not None:
-            write_rows(self.path, self.total, self.stride, self._rows)
+            self._write(self.path)
 
     def _norms(self) -> torch.Tensor:
         """(2,) L1 and L2 norm of the whole gradient, on the device."""
@@ -172,18 +188,46 @@ class GradNormRecorder:
         found: list[torch.Tensor] = self._torch._foreach_norm(grads, power, None if alike else widest)
         return found
 
-    def _thin(self) -> None:
+    def _fetched(self) -> list[Row]:
+        if not self._pending:
+            return []
+        found = self._torch.stack([norms for _, norms, _ in self._pending]).tolist()
+        rows = [(step, l1, l2, lr) for (step, _, lr), (l1, l2) in zip(self._pending, found, strict=True)]
+        self._pending.clear()
+        return rows
+
+    def _thin(self) -> bool:
+        """Drop rows until no more than `most` are held; whether that was needed."""
+        before = self.stride
         while len(self._rows) > self.most:
             self.stride *= 2
             self._rows = [row for row in self._rows if row[0] % self.stride == 0]
-        if self.path is not None:
-            write_rows(self.path, self.total, self.stride, self._rows)
+        return self.stride > before
 
-    def _open(self, path: Path) -> None:
-        if path.exists() and path.stat().st_size:
-            total, stride, self._rows = read_rows(path)
-            if total != self.total:
-                raise InputError(str(path), f"the record of a run of {total} steps", f"one of {self.total} steps")
-            self.stride = max(self.stride, stride)
-            self._next = self._rows[-1][0] + 1 if self._rows else 0
-        write_rows(path, self.total, self.stride, self._rows)
+    def _open(self, path: Path, resume: bool) -> None:
+        there = path.exists() and path.stat().st_size > 0
+        stored = read_rows(path) if there else None
+        if stored and resume:
+            self._same_run(path, stored)
+            self.stride, self._next, self._rows = max(self.stride, stored.stride), stored.next, stored.rows
+        if resume or not there:
+            self._write(path)
+
+    def _write(self, path: Path) -> None:
+        write_rows(path, self.total, self.stride, self._rows, self._next)
+        self._begun, self._known = True, self._next
+
+    def _left(self, path: Path, steps: list[int]) -> Stored:
+        """What the file holds, if that is all that was recorded at these steps (or what thinning leaves of it)."""
+        stored = read_rows(path)
+        self._same_run(path, stored)
+        held = {row[0] for row in stored.rows}
+        lost = [step for step in steps if step % stored.stride == 0 and step not in held]
+        if lost:
+            expected = f"the {len(steps)} rows that the state says were written"
+            raise InputError(str(path), f"no row of step {lost[0]}", expected)
+        return stored
+
+    def _same_run(self, path: Path, stored: Stored) -> None:
+        if stored.total != self.total:
+            raise InputError(str(path), f"the record of a run of {stored.total} steps", f"one of {self.total} steps")

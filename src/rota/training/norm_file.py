@@ -1,7 +1,8 @@
 """Gradient norms of a run, on disk: a header, then one row of fixed width a recorded step, each with its checksum.
 
-Rows are only ever appended, and a file that has to shrink is replaced as a whole. So a process that is killed loses the rows it
-had not written yet; half a row at the end of the file is dropped when it is read.
+Rows are only ever appended, the header's note of the run's next step is written over after them, and a file that has to shrink
+is replaced as a whole. So a process that is killed loses the rows it had not written yet; half a row at the end of the file is
+dropped when it is read.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +23,25 @@ from rota.core.errors import InputError
 
 Floats = NDArray[np.float64]
 
-MAGIC, VERSION = b"ROTANORM", 1
-HEADER = struct.Struct("<8sIIq")
-"""Magic, version, stride in steps, steps of the run."""
+MAGIC, VERSION = b"ROTANORM", 2
+HEADER = struct.Struct("<8sIIqq")
+"""Magic, version, stride in steps, steps of the run, next step (0 if unknown)."""
+NEXT = struct.Struct("<q")
+"""The last field of the header, the only one that is ever written over."""
 ROW = struct.Struct("<qdddI")
 """Step, L1 norm, L2 norm, learning rate (NaN if unknown), CRC-32 of what stands before it."""
 
 Row = tuple[int, float, float, float]
 """Step, L1 norm, L2 norm, learning rate (NaN if unknown)."""
+
+
+class Stored(NamedTuple):
+    """What a file holds: steps of the run, stride, the step after the last one seen, and the sound rows."""
+
+    total: int
+    stride: int
+    next: int
+    rows: list[Row]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +81,7 @@ class NormRecord:
         Raises:
             InputError: no such file, not a record, an empty record, or (with `total`) one of another run length.
         """
-        length, _, rows = read_rows(path)
+        length, _, _, rows = read_rows(path)
         if total is not None and total != length:
             raise InputError(str(path), f"the record of a run of {length} steps", f"one of {total} steps")
         if not rows:
@@ -90,8 +103,8 @@ def checked(norms: Floats, steps: Sequence[int] | NDArray[np.int64]) -> Floats:
     return norms
 
 
-def read_rows(path: str | os.PathLike[str]) -> tuple[int, int, list[Row]]:
-    """Steps of the run, stride and whole rows of a file, as far as they are sound.
+def read_rows(path: str | os.PathLike[str]) -> Stored:
+    """What a file holds; its rows as far as they are whole and sound.
 
     Raises:
         InputError: no such file, or not a record.
@@ -104,22 +117,34 @@ def read_rows(path: str | os.PathLike[str]) -> tuple[int, int, list[Row]]:
         raise InputError(str(path), "an empty file", "a record of gradient norms")
     if len(data) < HEADER.size or not data.startswith(MAGIC):
         raise InputError(str(path), "something else", "a record of gradient norms, as GradNormRecorder writes it")
-    _, version, stride, total = HEADER.unpack_from(data)
+    _, version, stride, total, following = HEADER.unpack_from(data)
     if version != VERSION or stride < 1 or total < 1:
         raise InputError(str(path), f"a record of version {version}", f"version {VERSION}, which this Rota reads")
-    return total, stride, _sound(data)
+    rows = _sound(data)
+    return Stored(total, stride, max(following, rows[-1][0] + 1 if rows else 0), rows)
 
 
-def write_rows(path: str | os.PathLike[str], total: int, stride: int, rows: Sequence[Row]) -> None:
-    """Put a whole record in the place of `path`, at once."""
+def write_rows(path: str | os.PathLike[str], total: int, stride: int, rows: Sequence[Row], following: int = 0) -> None:
+    """Put a whole record in the place of `path`, at once; `following` is the run's next step, 0 for the one after the last row."""
     with atomic_write(path) as file:
-        file.write(HEADER.pack(MAGIC, VERSION, stride, total) + b"".join(map(_pack, rows)))
+        file.write(HEADER.pack(MAGIC, VERSION, stride, total, following) + b"".join(map(_pack, rows)))
 
 
-def append_rows(path: str | os.PathLike[str], rows: Sequence[Row]) -> None:
-    """Add rows at the end of a record that is there, in one write."""
-    with open(path, "ab", buffering=0) as file:
+def append_rows(path: str | os.PathLike[str], rows: Sequence[Row], following: int = 0) -> None:
+    """Add rows at the end of a record that is there, in one write, and then note the run's next step.
+
+    Raises:
+        InputError: the file is gone, or cannot be written.
+    """
+    try:
+        file = open(path, "r+b", buffering=0)  # noqa: SIM115
+    except OSError as error:
+        raise InputError(str(path), (error.strerror or str(error)).lower(), "the record that was begun there") from None
+    with file:
+        file.seek(0, os.SEEK_END)
         file.write(b"".join(map(_pack, rows)))
+        file.seek(HEADER.size - NEXT.size)
+        file.write(NEXT.pack(following))
 
 
 def _pack(row: Row) -> bytes:

@@ -8,6 +8,7 @@ that the base rate is the highest rate; it has to be tuned anew.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,7 @@ MISSING = 0.02
 
 
 def refine(
-    record: NormRecord | ArrayLike,
+    record: NormRecord | str | os.PathLike[str] | ArrayLike,
     power: int = 2,
     smoothing: float = 0.1,
     *,
@@ -35,15 +36,15 @@ def refine(
     """The refined schedule of a run, from its gradient norms.
 
     Args:
-        record: of a whole run, or (T,) norms in order; infinite norms (overflowed steps) are dropped.
+        record: of a whole run, its file, or (T,) norms in order; infinite norms (overflowed steps) are dropped.
         power: 2 for SGD, with L2 norms; 1 for Adam and its kin, with L1 norms.
         smoothing: width of the median filter, as a share of the run; the authors' 0.1.
         total: steps that the recorded run must have had; None: any.
         points: resample the norms to so many (a short record: the authors take 10,000); None: as many as there are, up to 10,000.
 
     Raises:
-        InputError: norms that are NaN, zero or negative (with the step), too few of them, of a part of a run only or of a run of
-            another length; another power; a smoothing outside [0, 1).
+        InputError: what is no numbers and no record; norms that are NaN, zero or negative (with the step), too few of them, of a
+            part of a run only or of a run of another length; another power; a smoothing outside [0, 1).
     """
     norms = _norms(record, power, total, points)
     return table(factors(smoothed(norms, smoothing), power))
@@ -51,15 +52,19 @@ def refine(
 
 def factors(norms: ArrayLike, power: float = 2) -> Floats:
     """(T + 1,) factors at the steps 0..T for (T,) norms, unsmoothed; the highest is 1, the last 0."""
-    weights, tail = _weights(norms, power)
-    entries = np.concatenate([[weights[0] * (weights[0] + tail[0])], weights * tail])
-    return np.asarray(entries / entries.max())
+    given = np.asarray(norms, np.float64)
+    checked(given, np.arange(len(given)))
+    # In logarithms, as powers of extreme norms leave the range of floats; long, so that constant norms stay exact.
+    weights = -power * np.log(given.astype(np.longdouble))
+    sums = np.logaddexp.accumulate(weights[::-1])[::-1]  # of a step's weight and all after it
+    entries = np.concatenate([weights[:1] + sums[:1], weights[:-1] + sums[1:], [-np.inf]])
+    return np.exp(entries - entries.max()).astype(np.float64)
 
 
 def smoothed(norms: Floats, smoothing: float = 0.1) -> Floats:
     """(T,) norms after the authors' median filter.
 
-    Its window is the largest odd number of points within `smoothing` x T; past the start it sees the first norm, past the end
+    Its window is int(smoothing x T) points wide, and one more if that is even; past the start it sees the first norm, past the end
     the record reflected about its last norm.
 
     Raises:
@@ -126,12 +131,14 @@ def refine_online(
         `planned` at the steps done, then the new rates; 0 at the end.
 
     Raises:
-        InputError: as in `refine`; a record that ends with the run, or of another run length.
+        InputError: as in `refine`; a record that ends with the run, does not begin with it, or is of another run length.
     """
     _same_length(record, total)
     done = int(record.steps[-1]) + 1 if len(record) else 0
     if not 0 < done < total:
         raise InputError("record", f"{done} steps done", f"from 1 to {total - 1} of {total}")
+    if record.steps[0] > _slack(record, done):
+        raise InputError("record", f"norms from step {record.steps[0]} on", "norms from the start of the run")
     filled = _resampled(_middles(record.steps, 1), record.norms(power), _middles(np.arange(done), 1))
     known = smoothed(filled, smoothing)
     whole = factors(np.concatenate([known, np.full(total - done, known[-1])]), power)
@@ -140,13 +147,14 @@ def refine_online(
     return table(before).lasting(done) >> table(np.clip(whole[done:] * scale, 0.0, most))
 
 
-def _norms(record: NormRecord | ArrayLike, power: int, total: int | None, points: int | None) -> Floats:
+def _norms(
+    record: NormRecord | str | os.PathLike[str] | ArrayLike, power: int, total: int | None, points: int | None
+) -> Floats:
     """(n,) finite norms at equal distances over the whole run."""
-    if not isinstance(record, NormRecord):
-        given = np.asarray(record, np.float64)
-        if given.ndim != 1:
-            raise InputError("norms", f"an array of shape {given.shape}", "one norm a step")
-        record = NormRecord(np.arange(len(given)), given, given, len(given))
+    if isinstance(record, str | os.PathLike):
+        record = NormRecord.read(record)
+    elif not isinstance(record, NormRecord):
+        record = _plain(record)
     _same_length(record, total)
     norms = record.norms(power)
     count = min(len(norms), POINTS) if points is None else points
@@ -156,18 +164,33 @@ def _norms(record: NormRecord | ArrayLike, power: int, total: int | None, points
     return _resampled(_middles(record.steps, record.total), norms, _middles(np.arange(count), count))
 
 
+def _plain(norms: ArrayLike) -> NormRecord:
+    try:
+        given = np.asarray(norms, np.float64)
+    except (TypeError, ValueError):
+        found = f"a {type(norms).__name__} without numbers"
+        raise InputError("norms", found, "a record, its file, or one norm a step") from None
+    if given.ndim != 1:
+        raise InputError("norms", f"an array of shape {given.shape}", "one norm a step")
+    return NormRecord(np.arange(len(given)), given, given, len(given))
+
+
 def _same_length(record: NormRecord, total: int | None) -> None:
     if total is not None and record.total != total:
         raise InputError("record", f"norms of a run of {record.total} steps", f"those of one of {total} steps")
 
 
 def _covers(record: NormRecord) -> None:
-    stride = int(np.diff(record.steps).max())
     first, last = int(record.steps[0]), int(record.steps[-1])
-    slack = max(2 * stride, MISSING * record.total)
+    slack = _slack(record, record.total)
     if first > slack or record.total - 1 - last > slack:
         expected = f"norms of all its {record.total} steps (refine_online takes those so far)"
         raise InputError("record", f"norms of the steps {first} to {last} of the run", expected)
+
+
+def _slack(record: NormRecord, steps: int) -> float:
+    """Steps that may lack at either end of a record of so many."""
+    return max(2.0 * np.diff(record.steps).max(initial=1), MISSING * steps)
 
 
 def _middles(steps: NDArray[np.int64], total: int) -> Floats:
@@ -180,14 +203,6 @@ def _resampled(at: Floats, norms: Floats, wanted: Floats) -> Floats:
     if not finite.any():
         raise InputError("norms", "nothing but infinite ones", "at least one that is finite")
     return np.asarray(np.interp(wanted, at[finite], norms[finite]))
-
-
-def _weights(norms: ArrayLike, power: float) -> tuple[Floats, Floats]:
-    """(T,) weights of the steps, and (T,) sums of the weights after each."""
-    given = np.asarray(norms, np.float64)
-    checked(given, np.arange(len(given)))
-    weights = (given / np.median(given)) ** -float(power)
-    return weights, np.concatenate([np.cumsum(weights[:0:-1])[::-1], [0.0]])
 
 
 def _nearest(at: Floats, wanted: Floats, climbs: Floats, exponents: Floats) -> WarmupPolynomial:
