@@ -26,7 +26,7 @@ bench: $(VENV)/ready-dev
 	$(BIN)/python benchmarks/fleet_accuracy.py
 	$(BIN)/python benchmarks/lr_overhead.py
 	$(BIN)/rota reproduce llumnix --seeds 10 --json > benchmarks/results/reproduce-llumnix.json
-	for name in rex refinement we-math; do \
+	for name in rex refinement temple we-math; do \
 	  $(BIN)/rota reproduce $$name --seeds 10 --json > benchmarks/results/reproduce-$$name.json || exit 1; done
 	for name in fastswitch alisa burstgpt castillo; do \
 	  $(BIN)/rota reproduce $$name --json > benchmarks/results/reproduce-$$name.json || exit 1; done
