@@ -144,6 +144,8 @@ def test_what_does_not_shard_is_refused():
         ("0000/x0", [], "at least one number"),
         ("0000/x0", [float("nan")], "all finite"),
         ("0000/x0", [np.inf, 1.0], "all finite"),
+        ("0000/x0", 0.5, "in a sequence"),
+        ("0000/x0", ["a"], "at least one number"),
     ],
 )
 def test_bad_observations_are_refused(item, found, sentence):
@@ -156,8 +158,42 @@ def test_bad_items_counts_and_states_are_refused():
         UniformSampler([])
     with pytest.raises(InputError, match="'a' twice"):
         UniformSampler([Item("a"), Item("b"), Item("a")])
-    with pytest.raises(InputError, match="at least 1"):
-        UniformSampler(ITEMS).next(0)
+    for count in (0, 1.5, "2"):
+        with pytest.raises(InputError, match="a whole number of them, at least 1"):
+            UniformSampler(ITEMS).next(count)
     for other in (UniformSampler(ITEMS, 1), UniformSampler(ITEMS[1:]), POLICIES["lattice"]()):
         with pytest.raises(InputError, match="as in this policy"):
             UniformSampler(ITEMS).load_state_dict(other.state_dict())
+
+
+def test_a_state_of_other_items_is_refused_in_words():
+    with pytest.raises(InputError, match="a state that belongs to other items, expected the 45 items"):
+        UniformSampler(ITEMS).load_state_dict(UniformSampler(ITEMS[1:]).state_dict())
+
+
+def test_whole_and_real_coordinates_are_the_same_items():
+    whole, real = (UniformSampler([Item("a", "g", {"s": one, "v": 0.5})]) for one in (1, 1.0))
+    real.load_state_dict(whole.state_dict())
+    assert real.state_dict() == whole.state_dict()
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("memory", [None, 3, {}, {"walks": {}, "shown": {}}, {"position": "a"}, {"counts": {"x": [1]}}])
+def test_a_broken_memory_is_refused_and_changes_nothing(name, memory):
+    policy = POLICIES[name]()
+    policy.next(SIZE)
+    before = policy.state_dict()
+    with pytest.raises(InputError, match=r"^state"):
+        policy.load_state_dict(before | {"drawn": 7, "memory": memory})
+    assert policy.state_dict() == before
+    with pytest.raises(InputError, match="a broken one"):
+        policy.load_state_dict({key: value for key, value in before.items() if key != "open"})
+
+
+def test_walks_off_their_paths_are_refused():
+    policy = POLICIES["lattice"]()
+    for key, value in (("place", 9), ("failures", [0])):
+        state = json.loads(json.dumps(policy.state_dict()))
+        state["memory"]["walks"]["0000"][key] = value
+        with pytest.raises(InputError, match="a broken one"):
+            policy.load_state_dict(state)

@@ -1,5 +1,7 @@
 """The walk of a group: the paper's order, its increments, and an end for every group."""
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -137,6 +139,7 @@ def test_wilson_is_the_textbook_interval():
         ({"path": ("v+c", "s")}, None),
         ({"path": ("s+k",)}, "no item on the path"),
         ({"path": ()}, "at least one node"),
+        ({"axes": ()}, "axes: found none"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(arguments, sentence):
@@ -151,3 +154,59 @@ def test_increments_can_be_chosen():
     policy = LatticeCurriculum(lattice_items(1), increments={"": ["k"]})
     seen = serve(policy, lambda item: [0] * 8 if not item.node else [1] * 8, size=1)
     assert texts(seen)[:3] == ["", "k", ""]
+
+
+@given(st.integers(0, 999), st.integers(0, 3), st.integers(1, 6), st.floats(0, 1))
+@settings(max_examples=40, deadline=None)
+def test_every_move_rests_on_results_of_its_own_try(seed, lag, groups, chance):
+    """What is drawn before a move comes in `lag` batches after it: until then nothing can move the group again."""
+    policy = LatticeCurriculum(lattice_items(groups, ("", "s", "s+v", "k")), seed, staleness=lag)
+    moves = {group: [] for group in policy.walks}
+    before = dict.fromkeys(policy.walks, (0, False, (0,) * 3, "walking"))
+    late = []
+    for number in range(40):
+        late.append(policy.next(groups))
+        for group, walk in policy.walks.items():
+            now = (walk.place, walk.increment, tuple(walk.failures), walk.status)
+            moves[group] += [number] if now != before[group] else []
+            before[group] = now
+        for name in set(late.pop(0)) if len(late) > lag else ():
+            policy.observe(name, (stream(seed, number, name).random(8) < chance).astype(int).tolist())
+    gaps = [b - a for times in moves.values() for a, b in itertools.pairwise([0, *times])]
+    assert gaps
+    assert min(gaps) > lag
+
+
+def test_a_stale_batch_is_not_another_failure():
+    policy = LatticeCurriculum([Item("a", "g")])
+    for batches, failures in ((2, 0), (1, 1), (1, 1), (1, 2)):
+        for _ in range(batches):
+            policy.next(1)
+        assert policy.walks["g"].failures == [failures]
+        policy.observe("a", [0] * 8)
+    again = LatticeCurriculum([Item("a", "g")])
+    again.load_state_dict(policy.state_dict())
+    again.next(1)
+    assert again.walks["g"].failures == [2]
+
+
+def test_news_of_an_item_in_no_open_batch_count_for_the_present_try():
+    policy = LatticeCurriculum([Item(name, "g") for name in "abc"])
+    failed = policy.next(1)[0]
+    policy.observe(failed, [0] * 8)
+    policy.next(1)
+    policy.observe(failed, [1])
+    policy.next(1)
+    assert (policy.walks["g"].failures, policy.walks["g"].tried) == ([1], 1)
+
+
+def test_a_second_report_of_a_stale_item_is_as_stale():
+    policy = LatticeCurriculum([Item(name, "g") for name in "abc"])
+    failed, stale = policy.next(1)[0], policy.next(1)[0]
+    policy.observe(failed, [0] * 8)
+    policy.next(1)
+    for _ in range(2):
+        policy.observe(stale, [0] * 8)
+    policy.next(1)
+    assert policy.walks["g"].failures == [1]
+    assert policy.walks["g"].tried == 0

@@ -213,10 +213,39 @@ def test_a_dataset_without_the_column_is_refused(model, tmp_path):
 
 
 def test_missing_rewards_and_unknown_names_do_not_mislead_the_policy():
-    policy = Watched(lattice_items(1))
+    policy = Watched(lattice_items(2))
+    policy.next(2)
+    policy.log.clear()
     rewarded = observing(policy, lambda completions, **_: [1, None, None, 0.5])
-    ids = ["0000/x0", "0000/x0", "0000/s", "of the evaluation set"]
+    ids = ["0000/x0", "0000/x0", "0001/x0", "of the evaluation set"]
     assert rewarded(completions=ids, id=ids) == [1.0, None, None, 0.5]
-    assert policy.log == [("observe", "0000/x0", (1.0,)), ("observe", "0000/s", (0.0,))]
+    assert policy.log == [("observe", "0000/x0", (1.0,)), ("observe", "0001/x0", (0.0,))]
     with pytest.raises(InputError, match="no dataset column 'id'"):
         rewarded(completions=ids)
+
+
+def test_what_is_in_no_open_batch_was_not_trained_on():
+    policy = Watched(lattice_items(1))
+    rewarded = observing(policy, lambda completions, **_: [1] * len(completions))
+    rewarded(completions=["", ""], id=["0000/x0", "0000/s"])
+    assert policy.log == []
+    policy.next(1)
+    rewarded(completions=["", ""], id=["0000/x0", "0000/s"])
+    assert policy.log[1:] == [("observe", "0000/x0", (1.0,))]
+    rewarded(completions=[""], id=["0000/x0"])
+    assert len(policy.log) == 2
+
+
+@pytest.mark.parametrize("more", [{"num_iterations": 2}, {"steps_per_generation": 4}])
+def test_stages_need_a_batch_to_be_one_step(model, tmp_path, more):
+    with pytest.raises(InputError, match=r"4 for 2 gradient_accumulation_steps.*one optimizer step"):
+        grpo(model, tmp_path, StageSchedule(lattice_items(4), [Stage("a")], batch=4), [], **more)
+
+
+def test_grpo_enters_stages_at_their_first_step(model, tmp_path):
+    items = lattice_items(4)
+    parts = [Stage("plain", {"s": 0}, until=1, reference="keep"), Stage("steps", {"s": 1}, reference="keep")]
+    trainer = grpo(model, tmp_path, StageSchedule(items, parts, batch=4), seen := [], max_steps=3)
+    trainer.train()
+    assert [{"s" in name.split("/")[1] for name in names} for names in seen] == [{False}, {True}, {True}]
+    assert {int(state["step"]) for state in trainer.optimizer.state.values()} == {2}

@@ -48,6 +48,7 @@ class Walk:
         failures: failures at each node of the path, ever.
         aided: increments begun, ever.
         served: slots of batches that the group has had.
+        since: number of the first batch of the present try; results of earlier batches belong to an earlier try.
     """
 
     place: int = 0
@@ -58,10 +59,11 @@ class Walk:
     failures: list[int] = field(default_factory=list)
     aided: int = 0
     served: int = 0
+    since: int = 0
 
-    def go(self, place: int, increment: bool = False) -> None:
-        """To another place, where counting begins anew."""
-        self.place, self.increment, self.won, self.tried = place, increment, 0, 0
+    def go(self, place: int, batch: int, increment: bool = False) -> None:
+        """To another place or try, where counting begins anew with the batch of this number."""
+        self.place, self.increment, self.won, self.tried, self.since = place, increment, 0, 0, batch
         self.aided += increment
 
 
@@ -84,7 +86,7 @@ class LatticeCurriculum(BatchPolicy):
         staleness: see `SamplePolicy.staleness`.
 
     Raises:
-        InputError: a node or increment off the axes, thresholds that no number of trials can reach, a group off the path.
+        InputError: no axes, a node or increment off the axes, thresholds that no number of trials can reach, a group off the path.
     """
 
     def __init__(
@@ -105,6 +107,8 @@ class LatticeCurriculum(BatchPolicy):
         staleness: int = 1,
     ) -> None:
         super().__init__(items, seed, staleness)
+        if not axes:
+            raise InputError("axes", "none", "at least one, the first of which is the step axis")
         self.promote, self.demote, self.max_retry, self.trials = promote, demote, max_retry, trials
         self.z, self.correct = z, correct
         self.path = [_known(text, {*axes, knowledge}) for text in path]
@@ -134,6 +138,10 @@ class LatticeCurriculum(BatchPolicy):
         walk = self.walks[group]
         here = self._paths[group][walk.place]
         return tuple(self._aids(group, here)) if walk.increment else (here,)
+
+    def heeds(self, item: str, batch: int) -> bool:
+        """Whether the batch was drawn in the present try of the item's group."""
+        return batch >= self.walks[self.items[item].group].since
 
     def settle(self, results: Sequence[Result]) -> None:
         """Credit the rewards to the groups that stand where the items are, then move each of those groups."""
@@ -168,10 +176,13 @@ class LatticeCurriculum(BatchPolicy):
 
     def recall(self, memory: State) -> None:
         """Take what `memory` gave."""
-        self.walks = {
-            group: Walk(**{**walk, "failures": list(walk["failures"])}) for group, walk in memory["walks"].items()
-        }
-        self.shown = dict(memory["shown"])
+        walks, shown = {group: Walk(**walk) for group, walk in memory["walks"].items()}, dict(memory["shown"])
+        if walks.keys() != self.walks.keys() or shown.keys() != self.shown.keys():
+            raise InputError("state: memory", "other groups or items", "a walk of every group, a count of every item")
+        for group, walk in walks.items():
+            walk.failures = [walk.failures[place] for place in range(len(self._paths[group]))]
+            self._paths[group][walk.place]
+        self.walks, self.shown = walks, shown
 
     # -- the walk
 
@@ -180,7 +191,7 @@ class LatticeCurriculum(BatchPolicy):
         low, high = wilson(walk.won, walk.tried, self.z)
         if walk.increment:
             if low >= self.promote or walk.tried >= self.trials:
-                walk.go(walk.place)
+                walk.go(walk.place, self.drawn)
         elif low >= self.promote:
             self._advance(group)
         elif high < self.promote or walk.tried >= self.trials:
@@ -191,7 +202,7 @@ class LatticeCurriculum(BatchPolicy):
         if walk.place + 1 == len(self._paths[group]):
             walk.status = "completed"
         else:
-            walk.go(walk.place + 1)
+            walk.go(walk.place + 1, self.drawn)
 
     def _fail(self, group: str, high: float) -> None:
         walk = self.walks[group]
@@ -199,9 +210,9 @@ class LatticeCurriculum(BatchPolicy):
         if walk.failures[walk.place] > self.max_retry:
             walk.status = "set aside"
         elif walk.failures[walk.place] > 1 and high <= self.demote and walk.place > 0:
-            walk.go(walk.place - 1)
+            walk.go(walk.place - 1, self.drawn)
         else:
-            walk.go(walk.place, increment=bool(self._aids(group, self._paths[group][walk.place])))
+            walk.go(walk.place, self.drawn, increment=bool(self._aids(group, self._paths[group][walk.place])))
 
     # -- items
 

@@ -82,5 +82,5 @@ class LearnabilitySampler(BatchPolicy):
 
     def recall(self, memory: State) -> None:
         """Take what `memory` gave."""
-        self.counts = dict.fromkeys(self.names, (0.0, 0.0))
-        self.counts |= {name: (pair[0], pair[1]) for name, pair in memory["counts"].items()}
+        seen = {name: (float(won), float(lost)) for name, (won, lost) in memory["counts"].items()}
+        self.counts = dict.fromkeys(self.names, (0.0, 0.0)) | seen

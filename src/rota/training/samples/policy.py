@@ -3,13 +3,16 @@
 A policy is told the rewards of items by name (`observe`), and answers with the names of the next batch (`next`). It reads no
 clock and draws no unseeded number: equal seeds and equal observations give equal batches, on every rank. Observations count
 from the next batch on and their order within a batch does not matter; a policy that was saved at any point goes on as if it
-had never stopped.
+had never stopped: its next batch is the next that it would have drawn. Batches that were drawn and not finished are a loader's
+matter. A policy with a staleness names them (`open_batches`); one of staleness None knows only how many it drew, so that a loader
+resumes with its sampler's own state (`rows.BatchRows`), or sends the policy back (`go_to`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +28,9 @@ State = dict[str, Any]
 
 Result = tuple[str, tuple[float, ...]]
 """An item's name and the rewards of its rollouts, ascending."""
+
+BROKEN = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+"""What reading a state can raise that no `state_dict` gave."""
 
 T = TypeVar("T")
 
@@ -99,8 +105,8 @@ class BatchPolicy(ABC):
             raise InputError("staleness", str(staleness), "at least 0")
         self.seed, self._staleness = seed, staleness
         self.drawn = 0
-        self._pending: list[Result] = []
-        self._open: list[tuple[list[str], set[str]]] = []
+        self._pending: list[tuple[str, tuple[float, ...], int]] = []
+        self._open: list[tuple[list[str], set[str], int]] = []
 
     @property
     def items(self) -> Mapping[str, Item]:
@@ -115,11 +121,15 @@ class BatchPolicy(ABC):
     @property
     def open_batches(self) -> list[list[str]]:
         """Batches that were drawn and have items without a result, oldest first."""
-        return [list(batch) for batch, _ in self._open]
+        return [list(batch) for batch, *_ in self._open]
 
     @abstractmethod
     def settle(self, results: Sequence[Result]) -> None:
         """Learn from results, which come in an order that does not depend on how they were reported."""
+
+    def heeds(self, item: str, batch: int) -> bool:
+        """Whether a result of an item, drawn in a batch of this number (from 0), still tells anything; else it is not settled."""
+        return True
 
     @abstractmethod
     def decide(self, count: int, rng: np.random.Generator) -> list[str]:
@@ -141,34 +151,35 @@ class BatchPolicy(ABC):
         """
         if item not in self.items:
             raise InputError("observe", repr(item), f"the name of one of {len(self.items)} items")
-        found = tuple(sorted(float(reward) for reward in rewards))
+        try:
+            found = tuple(sorted(float(reward) for reward in rewards))
+        except (TypeError, ValueError):
+            found = ()
         if not found or not all(math.isfinite(reward) for reward in found):
-            raise InputError(f"rewards of {item!r}", str(list(rewards)), "at least one number, all finite")
-        self._pending.append((item, found))
-        self._close(item)
+            raise InputError(f"rewards of {item!r}", str(rewards), "at least one number, all finite, in a sequence")
+        self._pending.append((item, found, self._close(item)))
 
     def next(self, count: int) -> list[str]:
         """The next `count` names.
 
         Raises:
-            InputError: a count below 1, or more open batches than the staleness allows.
+            InputError: a count that is no whole number above 0, or more open batches than the staleness allows.
         """
-        if count < 1:
-            raise InputError("next", f"{count} items", "at least 1")
+        count = _whole(count)
         if self._staleness is not None and len(self._open) > self._staleness:
             limit = f"at most {self._staleness} (the staleness of this {type(self).__name__}) when another is drawn"
             raise InputError("next", f"{len(self._open)} batches whose rewards were not all observed", limit)
         self._absorb()
         batch = self.decide(count, stream(self.seed, "samples", type(self).__name__, self.drawn))
-        self.drawn += 1
         if self._staleness is not None:
-            self._open.append((batch, set(batch)))
+            self._open.append((batch, set(batch), self.drawn))
+        self.drawn += 1
         return list(batch)
 
     def state_dict(self) -> State:
         """Everything that the next batches depend on, as plain data."""
-        waiting = [{"batch": list(batch), "waiting": sorted(names)} for batch, names in self._open]
-        pending = [[item, list(rewards)] for item, rewards in sorted(self._pending)]
+        waiting = [{"batch": list(batch), "waiting": sorted(names), "number": n} for batch, names, n in self._open]
+        pending = [[item, list(rewards), number] for item, rewards, number in sorted(self._pending)]
         head = {"policy": type(self).__name__, "seed": self.seed, "items": self._digest(), "drawn": self.drawn}
         return {**head, "pending": pending, "open": waiting, "memory": self.memory()}
 
@@ -176,32 +187,57 @@ class BatchPolicy(ABC):
         """Go on from where `state_dict` was taken.
 
         Raises:
-            InputError: the state of another policy, seed or list of items.
+            InputError: the state of another policy, seed or list of items, or what no `state_dict` gave.
         """
-        own = {"policy": type(self).__name__, "seed": self.seed, "items": self._digest()}
-        for key, value in own.items():
+        try:
+            self._check_own(state)
+            drawn = operator.index(state["drawn"])
+            pending = [(item, tuple(rewards), number) for item, rewards, number in state["pending"]]
+            waiting = [(list(entry["batch"]), set(entry["waiting"]), entry["number"]) for entry in state["open"]]
+            self.recall(state["memory"])
+        except BROKEN as error:
+            found = f"a broken one ({type(error).__name__}: {error})"
+            raise InputError("state", found, f"what the `state_dict` of a {type(self).__name__} gave") from error
+        self.drawn, self._pending, self._open = drawn, pending, waiting
+
+    def _check_own(self, state: State) -> None:
+        for key, value in {"policy": type(self).__name__, "seed": self.seed}.items():
             if state.get(key) != value:
                 raise InputError(f"state: {key}", repr(state.get(key)), f"{value!r}, as in this policy")
-        self.drawn = state["drawn"]
-        self._pending = [(item, tuple(rewards)) for item, rewards in state["pending"]]
-        self._open = [(list(entry["batch"]), set(entry["waiting"])) for entry in state["open"]]
-        self.recall(state["memory"])
+        if state.get("items") != self._digest():
+            expected = f"the {len(self.items)} items (names, groups, coordinates, order) as in this policy"
+            raise InputError("state: items", "a state that belongs to other items", expected)
 
     def _absorb(self) -> None:
-        self.settle(sorted(self._pending))
+        self.settle(sorted((item, rewards) for item, rewards, batch in self._pending if self.heeds(item, batch)))
         self._pending = []
 
-    def _close(self, item: str) -> None:
-        for batch, waiting in self._open:
+    def _close(self, item: str) -> int:
+        """Close an item in the oldest open batch that holds it. Returns: that batch's number; else that of the item's last
+        pending result; else the next batch's, for the result is news."""
+        for entry in self._open:
+            _, waiting, number = entry
             if item in waiting:
                 waiting.discard(item)
                 if not waiting:
-                    self._open.remove((batch, waiting))
-                return
+                    self._open.remove(entry)
+                return number
+        return max((number for name, _, number in self._pending if name == item), default=self.drawn)
 
     def _digest(self) -> str:
-        words = [f"{i.id}\x1f{i.group}\x1f{sorted(i.coordinates.items())}" for i in self.items.values()]
+        places = [sorted((axis, float(value)) for axis, value in i.coordinates.items()) for i in self.items.values()]
+        words = [f"{i.id}\x1f{i.group}\x1f{at}" for i, at in zip(self.items.values(), places, strict=True)]
         return hashlib.blake2b("\x1e".join(words).encode(), digest_size=8).hexdigest()
+
+
+def _whole(count: int) -> int:
+    try:
+        found = operator.index(count)
+    except TypeError:
+        found = 0
+    if found < 1:
+        raise InputError("next", f"{count!r} items", "a whole number of them, at least 1")
+    return found
 
 
 def shard(batch: Sequence[T], rank: int, ranks: int) -> list[T]:

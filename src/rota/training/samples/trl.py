@@ -12,7 +12,7 @@ needs a staleness of at least 1. Written against TRL 1.16 and transformers 5.23.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,9 @@ def scheduled(trainer: type, policy: SamplePolicy, column: str = "id") -> type:
         column: of the dataset, with the items' names.
 
     Raises:
-        InputError: a policy that cannot bear TRL's reading ahead, or stages of several objectives; later, a dataset without the names, a preparation that
-            filters rows out, or a checkpoint without the policy.
+        InputError: a policy that cannot bear TRL's reading ahead, or stages of several objectives; later, a dataset without the
+            names, a preparation that filters rows out, stages in a trainer that does not work on one batch in one optimizer
+            step, or a checkpoint without the policy.
     """
     if policy.staleness is not None and policy.staleness < PREFETCH:
         raise InputError(
@@ -62,6 +63,7 @@ def scheduled(trainer: type, policy: SamplePolicy, column: str = "id") -> type:
             super().__init__(*args, train_dataset=train_dataset, **kwargs)
             self.add_callback(KeepPolicy(policy))
             if isinstance(policy, StageSchedule):
+                _check_steps(self)
                 self.add_callback(EnterStages(policy, self))
 
         def _get_train_sampler(self, dataset: Any = None) -> Any:
@@ -87,8 +89,9 @@ def observing(policy: SamplePolicy, function: RewardFunction, column: str = "id"
     """A TRL reward function that also tells a policy what each item was rewarded.
 
     Rewards are matched by the items' names, whatever the order of the batch, and gathered from all processes. A completion
-    without a reward (None) does not count; an item without any counts as one failure. Names that the policy does not know
-    (of an evaluation set) are passed over.
+    without a reward (None) does not count; an item without any counts as one failure. Evaluation is not training: names that
+    the policy does not know are passed over, and so are, by a policy with a staleness, names in none of its open batches. A name
+    of an evaluation set that is in an open batch cannot be told from it: give evaluation sets names of their own.
 
     Raises:
         InputError: (when called) the dataset has no such column.
@@ -98,9 +101,9 @@ def observing(policy: SamplePolicy, function: RewardFunction, column: str = "id"
         if column not in columns:
             raise InputError("observing", f"no dataset column {column!r}", f"one of {', '.join(sorted(columns))}")
         rewards = [None if reward is None else float(reward) for reward in function(*args, **columns)]
-        found: dict[str, list[float]] = {}
+        expected, found = _expected(policy), dict[str, list[float]]()
         for name, reward in _everywhere(list(zip(columns[column], rewards, strict=True))):
-            if name in policy.items:
+            if name in expected:
                 found.setdefault(name, []).extend([] if reward is None else [reward])
         for name, own in found.items():
             policy.observe(name, own or [0.0])
@@ -124,7 +127,10 @@ class KeepPolicy(TrainerCallback):
 
 
 class EnterStages(TrainerCallback):
-    """At the first step of each stage after the first, re-bases the reference model and resets the optimizer, as it says."""
+    """At the first step of each stage after the first, re-bases the reference model and resets the optimizer, as it says.
+
+    It compares optimizer steps with batches: `scheduled` refuses trainers in which the two differ.
+    """
 
     def __init__(self, schedule: StageSchedule, trainer: Any) -> None:
         self.schedule, self.trainer = schedule, trainer
@@ -203,8 +209,27 @@ def _batch(trainer: Any) -> tuple[int, int, int]:
 def _consumed(trainer: Any, checkpoint: str) -> int:
     """Batches that were worked on in full at a checkpoint: those drawn, less what the loader had read ahead."""
     step = json.loads((Path(checkpoint) / "trainer_state.json").read_text(encoding="utf-8"))["global_step"]
-    repeats = _batch(trainer)[2] if hasattr(trainer, "num_generations") else trainer.args.gradient_accumulation_steps
-    return step * trainer.args.gradient_accumulation_steps // repeats
+    return step * trainer.args.gradient_accumulation_steps // _passes(trainer)
+
+
+def _passes(trainer: Any) -> int:
+    """Forward and backward passes that a batch is worked on in; `gradient_accumulation_steps` of them are one step."""
+    return _batch(trainer)[2] if hasattr(trainer, "num_generations") else trainer.args.gradient_accumulation_steps
+
+
+def _check_steps(trainer: Any) -> None:
+    passes, accumulation = _passes(trainer), trainer.args.gradient_accumulation_steps
+    if passes != accumulation:
+        found = f"{passes} for {accumulation} gradient_accumulation_steps"
+        expected = "as many of the one as of the other, for a batch of a StageSchedule is one optimizer step"
+        raise InputError("num_iterations * steps_per_generation", found, expected)
+
+
+def _expected(policy: SamplePolicy) -> Container[str]:
+    """The names whose rewards may be of training."""
+    if policy.staleness is None or not hasattr(policy, "open_batches"):
+        return policy.items
+    return {name for batch in policy.open_batches for name in batch}
 
 
 def _everywhere(pairs: list[tuple[str, float | None]]) -> Sequence[tuple[str, float | None]]:

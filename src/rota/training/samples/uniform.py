@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -41,7 +42,7 @@ class UniformSampler(BatchPolicy):
 
     def recall(self, memory: State) -> None:
         """Take what `memory` gave."""
-        self.position = memory["position"]
+        self.position = operator.index(memory["position"])
 
 
 def passes(names: Sequence[str], position: int, count: int, seed: int, *stage: str) -> list[str]:

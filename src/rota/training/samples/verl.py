@@ -10,19 +10,19 @@ tested: the interface is met by shape, with a stand-in for verl's `DataProto`. I
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from rota.core.errors import InputError
-from rota.training.samples.policy import SamplePolicy, State
+from rota.training.samples.policy import SamplePolicy
+from rota.training.samples.rows import BatchRows
 
 
 def curriculum_sampler(
     make: Callable[[Any], SamplePolicy], base: type = object, column: str = "id", scores: str = "token_level_scores"
 ) -> type:
-    """A class with verl's interface over the policy that `make(dataset)` gives.
+    """A class with verl's interface over the policy that `make(dataset)` gives; its errors and state are those of `BatchRows`.
 
     Args:
         make: called with the dataset; its policy's items are named as in the column.
@@ -31,24 +31,11 @@ def curriculum_sampler(
         scores: (rollouts, tokens) entry of a batch's `batch`; a rollout's reward is its sum over tokens.
     """
 
-    class CurriculumSampler(base):
+    class CurriculumSampler(BatchRows, base):
         def __init__(self, data_source: Any, data_config: Any) -> None:
-            self.policy = make(data_source)
-            self.count = int(data_config["train_batch_size"])
-            names = [data_source[row][column] for row in range(len(data_source))]
-            self.rows = {name: row for row, name in enumerate(names)}
-            missing = next((name for name in self.policy.items if name not in self.rows), None)
-            if missing is not None:
-                raise InputError("dataset", f"no row for {missing!r}", "a row for every item of the policy")
-            self._again: list[list[str]] = []
-
-        def __len__(self) -> int:
-            return max(1, len(self.rows) // self.count) * self.count
-
-        def __iter__(self) -> Iterator[int]:
-            for _ in range(len(self) // self.count):
-                batch = self._again.pop(0) if self._again else self.policy.next(self.count)
-                yield from (self.rows[name] for name in batch)
+            rows = {data_source[row][column]: row for row in range(len(data_source))}
+            count = int(data_config["train_batch_size"])
+            super().__init__(make(data_source), rows, count, max(1, len(rows) // max(1, count)))
 
         def update(self, batch: Any) -> None:
             """Credit the rollouts of a batch to the items that they name, in whatever order verl left them."""
@@ -59,14 +46,5 @@ def curriculum_sampler(
                 found.setdefault(str(name), []).append(reward)
             for name, own in found.items():
                 self.policy.observe(name, own)
-
-        def state_dict(self) -> State:
-            """The policy's state, for a stateful loader's checkpoint."""
-            return self.policy.state_dict()
-
-        def load_state_dict(self, state: State) -> None:
-            """Go on from there; batches that were open come again."""
-            self.policy.load_state_dict(state)
-            self._again = list(getattr(self.policy, "open_batches", []))
 
     return CurriculumSampler
