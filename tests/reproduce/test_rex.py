@@ -5,6 +5,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+from rota.core.stats import paired_difference
 from rota.reproduce import _small_tasks as small
 from rota.reproduce import rex
 
@@ -86,7 +87,7 @@ def made(gap, noise):
 
 
 def verdicts(losses):
-    return {claim.id: claim for claim in rex.judged({claim.id: claim for claim in rex.CLAIMS}, losses)}
+    return {claim.id: claim for claim in rex.judged({claim.id: claim for claim in rex.CLAIMS}, losses, "a note")}
 
 
 def test_better_worse_and_tied_are_told_apart():
@@ -100,6 +101,42 @@ def test_better_worse_and_tied_are_told_apart():
     assert tied["low-linear"].verdict == "not shown here"
     assert "a tie on the whole" in tied["low-linear"].differs
     assert "of 2 settings 0 better, 2 tied, 0 worse" in tied["against-linear"].differs
+
+
+def test_a_diverged_run_is_a_loss_for_its_schedule_and_is_counted():
+    for column, verdict in ((0, "does not hold"), (2, "holds")):
+        losses = made(0.0, 0.001)
+        for found in losses.values():
+            found[:, column] = np.inf
+        claim = verdicts(losses)["against-cosine"]
+        assert claim.verdict == verdict
+        assert np.isfinite(claim.interval).all()
+        assert f"of 2 settings {2 if column else 0} better, 0 tied, {0 if column else 2} worse" in claim.differs
+        assert "a note; 20 of 140 judged runs diverged and count as 10 times" in claim.differs
+
+
+def test_capped_losses_are_finite_and_in_the_same_order():
+    found = small.capped(np.array([[1.0, np.inf], [np.nan, 3.0]]))
+    np.testing.assert_array_equal(found, [[1, 30], [30, 3]])
+    np.testing.assert_array_equal(small.capped(np.full(2, np.inf)), [1, 1])
+
+
+def test_what_one_interval_would_call_ahead_six_together_may_not():
+    """Linear is ahead of REX by a rank in 10 seeds, behind by one in 2: t = 2.97, between 2.20 (95 %) and 3.2 (for six)."""
+    losses = np.tile(np.array([4.0, 3.0, 6.0, 7.0, 8.0, 9.0, 10.0]), (12, 1))
+    losses[10:, 1] = 5.0
+    places = rex.ranks(losses)
+    assert paired_difference(places[:, 1], places[:, 0]).high < 0
+    found = verdicts({("digits", "sgd", 0.05): losses, ("digits", "sgd", 1.0): losses})["low-rank"]
+    assert found.verdict == "not shown here"
+    assert "ahead of REX: none; tied with it: linear (six" in found.differs
+
+
+def test_picks_at_the_edges_are_counted():
+    grid = rex.RATES["adam"]
+    picks = {("digits", "adam", 1.0): grid[[0, 0, 3, -1]], ("digits", "sgd", 1.0): rex.RATES["sgd"][[1, 2, 3, 4]]}
+    assert rex.edges(picks) == "2 of 8 tuned base rates lie at the lower edge of the grid, 1 at the upper"
+    assert all((np.diff(rates) > 0).all() for rates in rex.RATES.values())
 
 
 def test_every_claim_is_answered_on_real_data(monkeypatch):

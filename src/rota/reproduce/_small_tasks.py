@@ -23,6 +23,8 @@ DECAY = 5e-4
 """Weight decay, added to the gradient."""
 MOMENTUM = 0.9
 ADAM = (0.9, 0.999, 1e-8)
+WORSE = 10
+"""A diverged run counts as so many times the worst loss beside it."""
 
 DATA = {"digits": 32, "breast_cancer": 0, "diabetes": 16}
 """Data sets that scikit-learn ships, and the hidden units of their network (0: a linear model)."""
@@ -91,6 +93,19 @@ def train(task: Task, optimiser: str, rates: Floats, seeds: Sequence[int], held:
         rows = np.stack([s[held] for s in splits])
         losses = _loss(task, _outputs(weights, task.x[rows])[-1], task.y[rows])
     return np.where(np.isfinite(losses), losses, np.inf)
+
+
+def capped(losses: Floats) -> Floats:
+    """`losses`, in which NaN and infinity become `WORSE` times the highest of the others (1 if there are no others)."""
+    known = np.isfinite(losses)
+    return np.where(known, losses, WORSE * losses[known].max() if known.any() else 1.0)
+
+
+def diverged(losses: Sequence[Floats]) -> str:
+    """How many of the runs diverged (their losses are NaN or infinite), and what becomes of them, in words."""
+    count = sum(int((~np.isfinite(found)).sum()) for found in losses)
+    capping = f" and count as {WORSE} times the worst loss beside them" if count else ""
+    return f"{count} of {sum(found.size for found in losses)} judged runs diverged{capping}"
 
 
 def _batches(task: Task, seed: int, rows: NDArray[np.intp], steps: int) -> NDArray[np.intp]:
