@@ -50,6 +50,7 @@ def _opened(_typing: Any, handle: Any) -> Any:
     kinds = [types.Array(from_dtype(dtype), ndim, "C") for dtype, ndim in ARRAYS]
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        """LLVM code that reads the places and makes a `State` of arrays that own nothing."""
         word = context.get_value_type(types.intp)
         places = context.make_array(handle)(context, builder, arguments[0]).data
         places = builder.bitcast(places, word.as_pointer())

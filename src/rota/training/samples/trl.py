@@ -98,6 +98,7 @@ def observing(policy: SamplePolicy, function: RewardFunction, column: str = "id"
     """
 
     def rewarded(*args: Any, **columns: Any) -> list[float | None]:
+        """The rewards of `function`, one a completion; `columns` are the dataset's, one value a completion."""
         if column not in columns:
             raise InputError("observing", f"no dataset column {column!r}", f"one of {', '.join(sorted(columns))}")
         rewards = [None if reward is None else float(reward) for reward in function(*args, **columns)]
